@@ -1,0 +1,124 @@
+"""What the core decided: data, to be carried out by the shell in this order.
+
+Contract (reference: totem.md §1.4): effects are executed in order, and nothing after a `Persist` may leave the machine
+before it is durable.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from ....ipc.ids import Guarantee, RingId
+from ..wire.packets import AnyPacket
+
+
+class Scope(enum.Enum):
+    """Who gets a multicast."""
+
+    RING = "ring"
+    """The members of the current ring."""
+    ALL = "all"
+    """Every configured node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Make the ring sequence durable.  A barrier: nothing later may leave before it is."""
+
+    ring_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Multicast:
+    """Send to many; the core has stored its own copy already."""
+
+    packet: AnyPacket
+    scope: Scope
+    members: tuple[int, ...] = ()
+    """For `Scope.RING`: the ring's members, the sender among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unicast:
+    """Send to one node; it may be this node itself (a ring of one), which the core has handled already."""
+
+    to: int
+    packet: AnyPacket
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """A whole message, in its place of the total order."""
+
+    origin: int
+    number: int
+    """Counter of the origin's submissions since its boot."""
+    incarnation: int
+    """The origin's boot ring sequence; (origin, incarnation, number) names the message for ever."""
+    channel: int
+    """Which service it is for."""
+    guarantee: Guarantee
+    ring: RingId
+    position: int
+    """Sequence number on `ring` of the frame that completed it."""
+    in_transitional: bool
+    payload: bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionalConfiguration:
+    """Members of the old ring that go on together into the new one."""
+
+    old: RingId
+    new: RingId
+    members: tuple[int, ...]
+    left: tuple[int, ...]
+    left_cleanly: tuple[int, ...] = ()
+    """Those of `left` that said so with a leave message."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegularConfiguration:
+    """A new ring is installed."""
+
+    ring: RingId
+    members: tuple[int, ...]
+    survivors: tuple[int, ...]
+    """Members of the transitional configuration before it; only this node at boot."""
+    joined: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Originated:
+    """The last part of a submission got its sequence number (EVS: send).  For histories and credit."""
+
+    number: int
+    channel: int
+    ring: RingId
+    position: int
+    payload_bytes: int
+
+
+class Level(enum.IntEnum):
+    """Severity of a fact."""
+
+    DEBUG = 10
+    INFO = 20
+    NOTICE = 25
+    WARNING = 30
+    ERROR = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something worth a log line or a counter.  `event` is a stable identifier (see docs/operations.md)."""
+
+    event: str
+    level: Level
+    fields: tuple[tuple[str, object], ...] = ()
+
+
+Effect = (
+    Persist | Multicast | Unicast | Deliver | TransitionalConfiguration | RegularConfiguration | Originated | Fact
+)

@@ -1,0 +1,48 @@
+"""The constants of the ring, all in one place; filled from the configuration, smaller in simulations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RingParameters:
+    """Timeouts in seconds, counts in visits, sizes in bytes.  Names are corosync.conf's where it has one."""
+
+    node_id: int
+    token: float
+    """Effective token timeout (coefficient included): silence after which the ring is declared lost."""
+    token_retransmit: float
+    hold: float
+    join: float
+    consensus: float
+    merge: float
+    send_join: float = 0.0
+    """Upper bound of a random delay before a join."""
+    token_warning: float = 0.0
+    """Silence after which a warning is due; 0 = off."""
+    heartbeat: float = 0.0
+    """Loss timeout of heartbeat_failures_allowed; 0 = off."""
+    fail_recv_const: int = 2500
+    seqno_unchanged_const: int = 30
+    miss_count_const: int = 5
+    window_size: int = 50
+    """Datagram units a ring may send per rotation."""
+    max_messages: int = 17
+    """Datagram units one node may send per visit."""
+    cancel_token_hold_on_retransmit: bool = False
+    join_coalesce: float = 0.005
+    """Changes of the sets within this time go out as one join."""
+    merge_backoff_max: float = 0.0
+    """Longest time that merge detects of a node that failed are ignored; 0 = 16 x token."""
+    frame_bytes: int = 16_000
+    """Body bytes after which a frame is full."""
+    datagram_bytes: int = 1_400
+    """What flow control counts as one unit."""
+    store_frames_max: int = 4_096
+    """Frames a node keeps for retransmission; the slowest receiver throttles all (corosync: 16,384)."""
+    submission_bytes_max: int = 2 * 1024 * 1024
+    """Longest single submission (a batch of a service)."""
+    missing_max: int = 128
+    """Retransmission requests per token; bounded by what fits a datagram."""
+    options_digest: int = 0

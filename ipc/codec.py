@@ -1,0 +1,50 @@
+"""Messages to frames and back: msgpack through msgspec, checked on decode, one tagged union per direction.
+
+A ZeroMQ message of totemd is `[control, payload, …]`: the control frame is one of the structs of
+`ipc.messages`, the payload frames are bytes that nobody in between decodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+from .errors import MalformedMessage
+
+CONTROL_BYTES_MAX = 4 * 1024 * 1024
+"""Longest control frame that is looked at; member lists of the largest clusters stay far below."""
+
+M = TypeVar("M")
+
+
+class Codec(Generic[M]):
+    """Decode one direction's messages; encode any."""
+
+    def __init__(self, union: Any) -> None:
+        """*union* is the union of the struct types that may arrive."""
+        self._decoder = msgspec.msgpack.Decoder(union)
+
+    def decode(self, frames: Sequence[bytes]) -> tuple[M, Sequence[bytes]]:
+        """One ZeroMQ message as (control struct, payload frames).
+
+        Raises:
+            MalformedMessage: no frame, a control frame that is too long, or one that is no message of this direction.
+        """
+        if not frames:
+            raise MalformedMessage("a message has at least a control frame; this one has no frame")
+        if len(frames[0]) > CONTROL_BYTES_MAX:
+            raise MalformedMessage(f"a control frame has at most {CONTROL_BYTES_MAX} bytes, not {len(frames[0])}")
+        try:
+            return cast(M, self._decoder.decode(frames[0])), frames[1:]
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise MalformedMessage(f"control frame: {error}") from None
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """The control frame of a message."""
+    return _ENCODER.encode(message)

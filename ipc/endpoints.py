@@ -1,0 +1,264 @@
+"""ZeroMQ sockets, peer credentials and pidfds: the only module that imports zmq.
+
+A ROUTER serves, a DEALER connects, both over `ipc://`.  Sockets are drained from the event loop's reader on their
+descriptor.  That descriptor is edge-triggered (zmq_getsockopt(3), ZMQ_FD): it must be drained until the socket says
+EAGAIN, and looked at again after every send, because a send may swallow the edge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import zmq
+
+from .errors import ConnectionLost, InvalidArgument, OperationFailed
+
+SOCKET_PATH_BYTES_MAX = 107
+"""sun_path of unix(7), without the terminating zero."""
+
+MESSAGE_FRAME_BYTES_MAX = 80 * 1024 * 1024
+"""libzmq drops a connection that announces a longer frame; above the largest message that can be configured."""
+
+DRAIN_MESSAGES_MAX = 256
+"""Messages taken from one socket before the loop turns, so that one busy peer cannot starve timers."""
+
+_PAYLOAD_COPY_BYTES_MAX = 64 * 1024
+"""Longer payload frames are handed to libzmq without a copy."""
+
+
+class Credentials(NamedTuple):
+    """Who is at the other end of an `ipc://` connection, by the kernel's word (SO_PEERCRED)."""
+
+    uid: int
+    gid: int
+    pid: int
+
+    @classmethod
+    def parse(cls, peer_address: str) -> Credentials:
+        """From libzmq's `Peer-Address` of an ipc connection: `HOST:UID:GID:PID`."""
+        _, uid, gid, pid = peer_address.rsplit(":", 3)
+        return cls(int(uid), int(gid), int(pid))
+
+
+_context: zmq.Context[zmq.Socket[bytes]] | None = None
+_context_pid = 0
+
+
+def _zmq_context() -> zmq.Context[zmq.Socket[bytes]]:
+    """The process's context; a fork gets its own, since a context does not survive one."""
+    global _context, _context_pid
+    if _context is None or _context_pid != os.getpid():
+        _context, _context_pid = zmq.Context(), os.getpid()
+    return _context
+
+
+def _ipc_url(path: Path) -> str:
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+        raise InvalidArgument(
+            f"{path}: a socket's path has at most {SOCKET_PATH_BYTES_MAX} bytes; choose a shorter run directory"
+        )
+    return f"ipc://{path}"
+
+
+def _new_socket(kind: int) -> zmq.Socket[bytes]:
+    socket = _zmq_context().socket(kind)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, 0)  # memory is bounded by byte credit, not by counting messages
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_FRAME_BYTES_MAX)
+    return socket
+
+
+def _send(socket: zmq.Socket[bytes], frames: Sequence[bytes | memoryview]) -> None:
+    last = len(frames) - 1
+    for index, frame in enumerate(frames):
+        flags = zmq.NOBLOCK if index == last else zmq.NOBLOCK | zmq.SNDMORE
+        socket.send(frame, flags, copy=len(frame) <= _PAYLOAD_COPY_BYTES_MAX)
+
+
+class _Drained:
+    """A socket whose messages are handed to a callback by the running loop."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._closed = False
+        self._fd = int(socket.getsockopt(zmq.FD))  # type: ignore[arg-type]
+        self._loop.add_reader(self._fd, self._drain)
+        self._schedule()
+
+    def _take_one(self) -> None:
+        """Receive and hand on one message; raise zmq.Again when there is none."""
+        raise AssertionError("a subclass receives")
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._closed:
+            self._scheduled = True
+            self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._scheduled = False
+        try:
+            for _ in range(DRAIN_MESSAGES_MAX):
+                if self._closed:
+                    return
+                self._take_one()
+        except zmq.Again:
+            return
+        self._schedule()
+
+    def _send_frames(self, frames: Sequence[bytes | memoryview]) -> None:
+        _send(self._socket, frames)
+        self._schedule()
+
+    def close(self) -> None:
+        """Stop reading and close; what libzmq has not sent yet gets a moment to go out."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._fd)
+            self._socket.close(linger=200)
+
+
+class ServerEndpoint(_Drained):
+    """A ROUTER bound to a socket file.
+
+    *deliver* gets (peer key, frames, credentials); credentials are given only for peers that are not in *known*,
+    since looking them up costs more than the message.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        deliver: Callable[[bytes, list[bytes], Credentials | None], None],
+        known: Callable[[bytes], bool],
+        mode: int = 0o600,
+    ) -> None:
+        self.path = path
+        self._deliver = deliver
+        self._known = known
+        socket = _new_socket(zmq.ROUTER)
+        before = os.umask(0o777 & ~mode)
+        try:
+            socket.bind(_ipc_url(path))
+        except zmq.ZMQError as error:
+            socket.close()
+            raise OperationFailed(f"{path}: cannot serve here: {error}") from None
+        finally:
+            os.umask(before)
+        super().__init__(socket)
+
+    def _take_one(self) -> None:
+        socket = self._socket
+        peer = socket.recv(zmq.NOBLOCK)
+        frames: list[bytes] = []
+        if self._known(peer):
+            while socket.getsockopt(zmq.RCVMORE):
+                frames.append(socket.recv(zmq.NOBLOCK))
+            self._deliver(peer, frames, None)
+            return
+        credentials = None
+        while socket.getsockopt(zmq.RCVMORE):
+            frame = socket.recv(zmq.NOBLOCK, copy=False)
+            if credentials is None:
+                with contextlib.suppress(zmq.ZMQError, ValueError):
+                    credentials = Credentials.parse(str(frame.get("Peer-Address")))
+            frames.append(frame.bytes)
+        if credentials is not None:
+            self._deliver(peer, frames, credentials)
+
+    def send(self, peer: bytes, frames: Sequence[bytes | memoryview]) -> None:
+        """Queue a message for *peer*; one for a peer that is gone is dropped by libzmq."""
+        self._send_frames((peer, *frames))
+
+    def close(self) -> None:
+        super().close()
+        with contextlib.suppress(OSError):
+            if stat.S_ISSOCK(self.path.stat().st_mode):
+                self.path.unlink()
+
+
+class ClientEndpoint(_Drained):
+    """A DEALER connected to a socket file, drained by the running loop."""
+
+    def __init__(self, path: Path, deliver: Callable[[list[bytes]], None]) -> None:
+        self._deliver = deliver
+        socket = _new_socket(zmq.DEALER)
+        socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
+        socket.connect(_ipc_url(path))
+        super().__init__(socket)
+
+    def _take_one(self) -> None:
+        self._deliver(self._socket.recv_multipart(zmq.NOBLOCK))
+
+    def send(self, frames: Sequence[bytes | memoryview]) -> None:
+        """Queue a message for the server."""
+        self._send_frames(frames)
+
+
+class BlockingEndpoint:
+    """A DEALER for programs without a loop."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = _new_socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
+        self._socket.connect(_ipc_url(path))
+
+    def send(self, frames: Sequence[bytes | memoryview]) -> None:
+        """Queue a message for the server."""
+        _send(self._socket, frames)
+
+    def take(self) -> list[bytes] | None:
+        """One message, or None when none is waiting."""
+        try:
+            return self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+
+    def wait(self, timeout: float | None, also: Iterable[int] = ()) -> set[int]:
+        """Wait at most *timeout* seconds for a message or for one of the descriptors *also*.
+
+        Returns the ready descriptors of *also*; whether a message is there is what `take` tells.
+        """
+        if self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[operator]
+            return set()
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        for fd in also:
+            poller.register(fd, zmq.POLLIN)
+        ready = poller.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999)))
+        return {fd for fd, _ in ready if isinstance(fd, int)}
+
+    def fileno(self) -> int:
+        """The socket's edge-triggered descriptor, for select and friends."""
+        return int(self._socket.getsockopt(zmq.FD))  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Close; what libzmq has not sent yet gets a moment to go out."""
+        self._socket.close(linger=200)
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A descriptor that becomes readable when process *pid* ends; None where that process is not visible."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def require_socket(path: Path, what: str) -> None:
+    """Refuse early, and in words, to talk to a service whose socket does not exist.
+
+    Raises:
+        ConnectionLost: nothing serves at *path*.
+    """
+    if not path.exists():
+        raise ConnectionLost(f"{what} is not running here: no socket {path} (is the run directory right?)")

@@ -1,0 +1,165 @@
+"""The serving side of a socket: sessions with kernel credentials, hello, death of the peer.
+
+A service implements `Handler`; everything about connections is here, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from .channel import SERVER_COMMON, Session, protocol_problem
+from .codec import Codec, encode
+from .endpoints import Credentials, ServerEndpoint, open_pidfd
+from .errors import MalformedMessage, ProtocolError, TotemdError
+from .messages.common import HEARTBEAT_SECONDS, PROTOCOL, Goodbye, Heartbeat, Hello, Unwelcome, Welcome, refusal
+
+M = TypeVar("M")
+M_contra = TypeVar("M_contra", contravariant=True)
+
+SESSIONS_MAX = 4096
+"""Connections of one socket; one more is refused."""
+
+
+class Closed(enum.Enum):
+    """Why a session ended."""
+
+    GOODBYE = "goodbye"
+    PROCESS_DIED = "process died"
+    SILENT = "silent"
+    SERVER_STOPS = "server stops"
+    DISMISSED = "dismissed"
+
+
+class Handler(Protocol[M_contra]):
+    """What a service decides about its sessions and their messages."""
+
+    def admit(self, hello: Hello, credentials: Credentials) -> int:
+        """Let a connection in and return its first credit in bytes, or raise a `TotemdError` that says why not."""
+
+    def opened(self, session: Session) -> None:
+        """The session exists; its welcome has been sent."""
+
+    def received(self, session: Session, message: M_contra, payload: Sequence[bytes]) -> None:
+        """A message.  A `TotemdError` raised here becomes the reply."""
+
+    def closed(self, session: Session, why: Closed) -> None:
+        """The session is gone; nothing can be sent to it."""
+
+
+class Server(Generic[M]):
+    """One ROUTER socket and its sessions."""
+
+    def __init__(self, path: Path, union: Any, handler: Handler[M], *, node_id: int, mode: int = 0o600) -> None:
+        self._handler = handler
+        self._codec: Codec[Any] = Codec(union | SERVER_COMMON)
+        self._node_id = node_id
+        self._loop = asyncio.get_running_loop()
+        self._sessions: dict[bytes, Session] = {}
+        self._pidfds: dict[bytes, int] = {}
+        self.malformed = 0
+        """Messages dropped because they were none of this protocol."""
+        self.strangers = 0
+        """Messages dropped because their sender had not said hello."""
+        self._endpoint = ServerEndpoint(path, self._deliver, self._sessions.__contains__, mode)
+        self._sweeper = self._loop.call_later(HEARTBEAT_SECONDS, self._sweep)
+
+    @property
+    def sessions(self) -> Iterable[Session]:
+        """All open sessions."""
+        return self._sessions.values()
+
+    def send(self, session: Session, message: msgspec.Struct, *payload: bytes | memoryview) -> None:
+        """Queue a message for a session; a closed one is ignored."""
+        if session.peer in self._sessions:
+            self._endpoint.send(session.peer, (encode(message), *payload))
+
+    def send_encoded(self, session: Session, frames: Sequence[bytes | memoryview]) -> None:
+        """Queue a message whose frames are made already (one encoding for many sessions)."""
+        if session.peer in self._sessions:
+            self._endpoint.send(session.peer, frames)
+
+    def dismiss(self, session: Session) -> None:
+        """End a session from this side."""
+        self._close(session, Closed.DISMISSED, tell=True)
+
+    def close(self) -> None:
+        """End every session and remove the socket."""
+        self._sweeper.cancel()
+        for session in list(self._sessions.values()):
+            self._close(session, Closed.SERVER_STOPS, tell=True)
+        self._endpoint.close()
+
+    def _deliver(self, peer: bytes, frames: list[bytes], credentials: Credentials | None) -> None:
+        session = self._sessions.get(peer)
+        try:
+            message, payload = self._codec.decode(frames)
+        except MalformedMessage as error:
+            self.malformed += 1
+            self._endpoint.send(peer, [encode(refusal(error))])
+            return
+        if session is None:
+            if isinstance(message, Hello) and credentials is not None:
+                self._greet(peer, message, credentials)
+            else:
+                self.strangers += 1
+                self._endpoint.send(peer, [encode(Unwelcome())])
+            return
+        session.last_heard = self._loop.time()
+        match message:
+            case Hello() | Heartbeat():
+                return
+            case Goodbye():
+                self._close(session, Closed.GOODBYE)
+            case _:
+                try:
+                    self._handler.received(session, message, payload)
+                except TotemdError as error:
+                    self.send(session, refusal(error, getattr(message, "request", 0)))
+
+    def _greet(self, peer: bytes, hello: Hello, credentials: Credentials) -> None:
+        try:
+            if problem := protocol_problem(hello):
+                raise ProtocolError(problem)
+            if len(self._sessions) >= SESSIONS_MAX:
+                raise ProtocolError(f"this service has {SESSIONS_MAX} connections, which is its limit")
+            credit = self._handler.admit(hello, credentials)
+        except TotemdError as error:
+            self._endpoint.send(peer, [encode(refusal(error))])
+            return
+        session = Session(peer, hello.role, *credentials, software=hello.software, last_heard=self._loop.time())
+        self._sessions[peer] = session
+        pidfd = open_pidfd(session.pid)
+        if pidfd is None:
+            session.visible = False
+        else:
+            self._pidfds[peer] = pidfd
+            self._loop.add_reader(pidfd, self._close, session, Closed.PROCESS_DIED)
+        self.send(session, Welcome(PROTOCOL, self._node_id, os.getpid(), session.pid, credit))
+        self._handler.opened(session)
+
+    def _close(self, session: Session, why: Closed, tell: bool = False) -> None:
+        if self._sessions.get(session.peer) is not session:
+            return
+        if tell:
+            self.send(session, Goodbye())
+        del self._sessions[session.peer]
+        pidfd = self._pidfds.pop(session.peer, None)
+        if pidfd is not None:
+            self._loop.remove_reader(pidfd)
+            with contextlib.suppress(OSError):
+                os.close(pidfd)
+        self._handler.closed(session, why)
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for session in [each for each in self._sessions.values() if each.overdue(now)]:
+            self._close(session, Closed.SILENT, tell=True)
+        self._sweeper = self._loop.call_later(HEARTBEAT_SECONDS, self._sweep)
