@@ -1,0 +1,49 @@
+"""Where a node's sockets lie: one run directory per node, and the file names in it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+RUN_DIR_VARIABLE = "COROSYNC_RUN_DIR"
+"""Environment variable that names the run directory when no option does."""
+
+RUN_DIR_OF_ROOT = Path("/run/totemd")
+"""Run directory of root."""
+
+EXECUTIVE_SOCKET = "executive.sock"
+"""The executive: its children and totemctl."""
+
+TOTEM_SOCKET = "totem.sock"
+"""The ordered stream; children only."""
+
+CPG_SOCKET = "cpg.sock"
+"""Groups; applications connect here."""
+
+SAM_SOCKET = "sam.sock"
+"""The availability manager; sam-run and applications connect here."""
+
+QUORUM_SOCKET = "quorum.sock"
+"""Votes."""
+
+PID_FILE = "totemd.pid"
+"""The executive's pid, locked while it runs."""
+
+
+def run_dir(explicit: str | os.PathLike[str] | None = None, environment: Mapping[str, str] | None = None) -> Path:
+    """The run directory to use, absolute; it need not exist.
+
+    The first of: *explicit*, `COROSYNC_RUN_DIR`, `/run/totemd` for root, `$XDG_RUNTIME_DIR/totemd`, and
+    `totemd-UID` in the directory for temporary files.
+    """
+    variables = os.environ if environment is None else environment
+    named = os.fspath(explicit) if explicit is not None else variables.get(RUN_DIR_VARIABLE, "")
+    if named:
+        return Path(named).absolute()
+    if os.geteuid() == 0:
+        return RUN_DIR_OF_ROOT
+    if runtime_dir := variables.get("XDG_RUNTIME_DIR", ""):
+        return Path(runtime_dir).absolute() / "totemd"
+    return Path(tempfile.gettempdir()).absolute() / f"totemd-{os.geteuid()}"
