@@ -1,0 +1,75 @@
+# Everything here works on a fresh machine that has Python 3.11 or later and a way to reach a package index.
+#   make demo    three nodes on this machine, shown at work        make test   linters, types and the whole suite
+#   make bench   throughput and latency                            make sim SEEDS=2000   more seeds for the simulation
+VENV := .venv
+BIN := $(VENV)/bin
+SEEDS ?= 200
+PYTEST_WORKERS ?= 2
+
+# The newest of these that is recent enough and can make virtual environments (Debian splits ensurepip off).
+ifndef PYTHON
+PYTHON := $(shell for each in python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do \
+	$$each -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
+endif
+
+SOURCES := pyproject.toml py.typed README.md LICENSE $(wildcard *.py) \
+	$(shell find executive ipc sam services -name '*.py' 2>/dev/null)
+# Changes when a module appears or goes, which no time stamp shows.
+SOURCES_LIST := $(shell echo $(sort $(SOURCES)) | cksum | tr ' ' '-')
+
+.PHONY: demo test lint types docs sim bench install clean
+.DELETE_ON_ERROR:
+
+$(BIN)/.made:
+	@test -n "$(PYTHON)" || { echo "totemd needs Python 3.11 or later with the venv module (Debian: python3-venv)" >&2; exit 1; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'setuptools>=77'
+	@touch $@
+
+# The package is installed, not linked: that is what users get, and what mypy -p totemd can see.  build/ would keep
+# modules that are gone, so it never survives.
+$(BIN)/.installed-$(SOURCES_LIST): $(BIN)/.made $(SOURCES)
+	rm -rf build totemd.egg-info
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --force-reinstall --no-deps .
+	rm -rf build totemd.egg-info
+	@rm -f $(BIN)/.installed-*
+	@touch $@
+
+$(BIN)/.needs: $(BIN)/.made pyproject.toml
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > $(BIN)/.requirements
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(BIN)/.requirements
+	@touch $@
+
+$(BIN)/.test-needs: $(BIN)/.made pyproject.toml
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["test"], sep="\n")' > $(BIN)/.test-requirements
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(BIN)/.test-requirements
+	@touch $@
+
+install: $(BIN)/.needs $(BIN)/.installed-$(SOURCES_LIST)
+
+demo: install
+	$(BIN)/python examples/demo.py
+
+lint: $(BIN)/.test-needs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install $(BIN)/.test-needs
+	$(BIN)/mypy --strict -p totemd
+
+test: lint types
+	TOTEMD_SIM_SEEDS=$(SEEDS) $(BIN)/pytest -q -n $(PYTEST_WORKERS) --dist loadgroup
+
+sim: install $(BIN)/.test-needs
+	TOTEMD_SIM_SEEDS=$(SEEDS) $(BIN)/pytest -q tests/sim
+
+bench: install
+	$(BIN)/python bench/throughput.py
+
+docs: install
+	$(BIN)/python -m totemd.executive.config.reference > docs/configuration.md
+
+clean:
+	rm -rf $(VENV) build dist totemd.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
