@@ -1,0 +1,300 @@
+"""A child's life: connect to the executive, be configured, say ready, answer, stop.
+
+The executive alone decides when a child ends.  A Ctrl-C in a terminal, and some service managers' SIGTERM, reach
+every process of a node; a child that followed them would break the order in which the node leaves its ring.  So
+children let SIGINT, SIGTERM, SIGQUIT and SIGHUP pass, and stop when the executive says so (`Stop`), or when it is
+gone (the lifeline, a pipe that it holds open, reads end-of-file).  SIGUSR2 prints where the program is on stderr.
+
+A bug ends the process: the exception is logged with its traceback, and the executive starts a new one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import faulthandler
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from ...ipc.connection import Connection
+from ...ipc.errors import ConfigurationError, ConnectionLost, TotemdError, TryAgain
+from ...ipc.messages.common import Welcome, refusal
+from ...ipc.messages.control import (
+    TO_CHILD,
+    AppsAnswer,
+    AppsQuestion,
+    Configure,
+    Fatal,
+    GroupsAnswer,
+    GroupsQuestion,
+    MetricsAnswer,
+    MetricsQuestion,
+    Ping,
+    Pong,
+    Ready,
+    Reconfigure,
+    RingAnswer,
+    RingQuestion,
+    Stop,
+)
+from ...ipc.paths import EXECUTIVE_SOCKET
+from ..config.model import Configuration, LoggingOptions
+from . import logging
+from .logging import Logger
+from .version import VERSION
+
+LIFELINE_VARIABLE = "TOTEMD_LIFELINE_FD"
+"""Environment variable with the number of the lifeline's read end."""
+
+ORPHAN_SECONDS = 0.8
+"""How long a child may take to stop once its executive is gone; the kernel ends it then."""
+
+FATAL_ACKNOWLEDGE_SECONDS = 1.0
+"""How long a child waits until the executive has taken note of its `Fatal`."""
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+
+Question = RingQuestion | GroupsQuestion | AppsQuestion | MetricsQuestion
+Answer = RingAnswer | GroupsAnswer | AppsAnswer | MetricsAnswer
+
+_LEFT_TO_THE_EXECUTIVE = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+
+
+def _nobody_listens(reason: str) -> None:
+    raise SystemExit(reason)
+
+
+@dataclass(frozen=True)
+class ChildContext:
+    """What the executive gives a child to start with."""
+
+    name: str
+    run_dir: Path
+    configuration: Configuration
+    key: bytes = b""
+    """The cluster key; empty except for totem."""
+    log: Logger = field(default_factory=logging.get_logger)
+    """Bound to the child's subsystem."""
+    report_fatal: Callable[[str], None] = field(default=_nobody_listens, repr=False)
+
+    def fatal(self, reason: str) -> None:
+        """Tell the executive that a restart will not help, then exit 1.
+
+        Returns: the process ends when the loop turns; the caller should return too.
+        """
+        self.report_fatal(reason)
+
+
+class ChildProgram(Protocol):
+    """A child's main object, constructed inside the running loop."""
+
+    def __init__(self, context: ChildContext) -> None: ...
+
+    async def start(self) -> None:
+        """Return when the child serves; it is reported ready then.
+
+        A `ConfigurationError` is fatal; any other `TotemdError` or an `OSError` ends the process, to be restarted.
+        """
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Take over what a reload changed; only reloadable options differ."""
+
+    def answer(self, question: Question) -> Answer:
+        """Answer for totemctl; raise a `TotemdError` for what this child does not know."""
+
+    async def stop(self) -> None:
+        """End cleanly, within `ORPHAN_SECONDS` if possible."""
+
+
+Factory = Callable[[ChildContext], ChildProgram]
+
+
+def run_child(name: str, program: Factory, arguments: Sequence[str] | None = None) -> int:
+    """The whole main of a child: `sys.exit(run_child("cpg", CpgProcess))`; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog=f"totemd {name}", description="A process of totemd; started by the executive."
+    )
+    parser.add_argument("--run-dir", type=Path, required=True, metavar="DIR")
+    run_dir = parser.parse_args(arguments).run_dir
+    lifeline = os.environ.pop(LIFELINE_VARIABLE, "")
+    if not lifeline.isdecimal():
+        parser.error(f"only the executive starts this process ({LIFELINE_VARIABLE} is not set); start `totemd` instead")
+    for number in _LEFT_TO_THE_EXECUTIVE:
+        # A handler, not SIG_IGN: what is ignored stays ignored in programs that this process starts.
+        signal.signal(number, lambda *_: None)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR2)
+    os.set_inheritable(int(lifeline), False)
+    logging.configure(LoggingOptions(to_syslog=False), name.upper())
+    return asyncio.run(_live(name, program, run_dir, int(lifeline)))
+
+
+async def _live(name: str, program: Factory, run_dir: Path, lifeline: int) -> int:
+    child = _Child(name, program, run_dir, lifeline)
+    code = await child.finished
+    await child.end()
+    return code
+
+
+class _Child:
+    """The shell between the executive's messages and a `ChildProgram`."""
+
+    def __init__(self, name: str, factory: Factory, run_dir: Path, lifeline: int) -> None:
+        self._name = name
+        self._factory = factory
+        self._run_dir = run_dir
+        self._loop = asyncio.get_running_loop()
+        self._log = logging.get_logger(name)
+        self._program: ChildProgram | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._ready = False
+        self._doomed = False
+        self.finished: asyncio.Future[int] = self._loop.create_future()
+        self._loop.set_exception_handler(self._mishap)
+        self._lifeline = lifeline
+        self._loop.add_reader(lifeline, self._orphaned)
+        self._executive: Connection[Any] = Connection(
+            run_dir / EXECUTIVE_SOCKET, name, TO_CHILD, self, f"totemd {VERSION}"
+        )
+
+    # -- what happens on the connection
+
+    def connected(self, welcome: Welcome) -> None:
+        """The executive knows this process; `Configure` follows."""
+
+    def lost(self, error: TotemdError) -> None:
+        """The executive died, or refuses this process: either way there is nobody to serve for."""
+        self._log.err("the executive is gone", reason=str(error))
+        self._orphaned()
+
+    def arrived(self, message: Any, payload: Sequence[bytes]) -> None:
+        """What the executive wants."""
+        match message:
+            case Ping(sequence):
+                self._send(Pong(sequence))
+            case Configure():
+                self._configure(message, payload)
+            case Reconfigure(raw):
+                self._reconfigure(raw)
+            case Stop():
+                self._finish(EXIT_DONE)
+            case RingQuestion() | GroupsQuestion() | AppsQuestion() | MetricsQuestion():
+                self._answer(message)
+
+    def _send(self, message: msgspec.Struct) -> None:
+        try:
+            self._executive.send(message)
+        except ConnectionLost:
+            self._orphaned()
+
+    # -- life
+
+    def _configure(self, message: Configure, payload: Sequence[bytes]) -> None:
+        if self._starting is not None:
+            return
+        try:
+            configuration = msgspec.msgpack.decode(message.configuration, type=Configuration)
+            logging.configure(configuration.logging, self._name.upper())
+        except (msgspec.MsgspecError, TotemdError) as error:
+            self._fatal(f"{self._name}: the configuration cannot be used here: {error}")
+            return
+        key = bytes(payload[0]) if payload else b""
+        context = ChildContext(
+            self._name, Path(message.run_dir), configuration, key, logging.get_logger(self._name), self._fatal
+        )
+        self._starting = self._loop.create_task(self._start(context))
+        self._starting.add_done_callback(self._started)
+
+    async def _start(self, context: ChildContext) -> None:
+        self._program = self._factory(context)
+        await self._program.start()
+
+    def _started(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        match error:
+            case None:
+                if not (self._doomed or self.finished.done()):
+                    self._send(Ready())
+                    self._ready = True
+            case ConfigurationError():
+                self._fatal(f"{self._name}: {error}")
+            case TotemdError() | OSError():
+                self._log.crit("cannot start", reason=str(error))
+                self._finish(EXIT_FAILED)
+            case _:
+                self._log.crit("a bug: the process ends", exc_info=error)
+                self._finish(EXIT_FAILED)
+
+    def _reconfigure(self, raw: msgspec.Raw) -> None:
+        try:
+            configuration = msgspec.msgpack.decode(raw, type=Configuration)
+            logging.configure(configuration.logging, self._name.upper())
+            if self._program is not None:
+                self._program.reconfigure(configuration)
+        except (msgspec.MsgspecError, TotemdError) as error:
+            self._log.err("the new configuration was not taken over", reason=str(error))
+
+    def _answer(self, question: Question) -> None:
+        try:
+            if self._program is None or not self._ready:
+                raise TryAgain(f"{self._name} is still starting")
+            answer: msgspec.Struct = self._program.answer(question)
+        except TotemdError as error:
+            answer = refusal(error, question.request)
+        self._send(answer)
+
+    def _fatal(self, reason: str) -> None:
+        if self._doomed or self.finished.done():
+            return
+        self._doomed = True
+        self._log.crit(reason)
+        self._send(Fatal(reason))
+        # The executive answers with Stop.  Exiting before it has read the reason would leave it with an exit code.
+        self._loop.call_later(FATAL_ACKNOWLEDGE_SECONDS, self._finish, EXIT_FAILED)
+
+    def _finish(self, code: int) -> None:
+        if not self.finished.done():
+            self.finished.set_result(EXIT_FAILED if self._doomed else code)
+
+    def _orphaned(self) -> None:
+        """Nobody watches over this process any more: stop, and be gone within `ORPHAN_SECONDS` whatever happens."""
+        self._close_lifeline()
+        if signal.getitimer(signal.ITIMER_REAL)[0] == 0:
+            # The kernel's timer, since a loop that hangs would never look at one of its own.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, ORPHAN_SECONDS)
+        self._finish(EXIT_FAILED)
+
+    def _mishap(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody handled.  One that is no bug is noted; after a bug nothing can be relied on."""
+        error = context.get("exception")
+        if error is None or isinstance(error, TotemdError | OSError):
+            self._log.warning(context.get("message", "a mishap in the loop"), reason=repr(error))
+            return
+        self._log.crit("a bug: the process ends", where=context.get("message", ""), exc_info=error)
+        self._finish(EXIT_FAILED)
+
+    def _close_lifeline(self) -> None:
+        if self._lifeline >= 0:
+            self._loop.remove_reader(self._lifeline)
+            os.close(self._lifeline)
+            self._lifeline = -1
+
+    async def end(self) -> None:
+        """Stop the program and hang up."""
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        if self._program is not None:
+            try:
+                await self._program.stop()
+            except (TotemdError, OSError) as error:
+                self._log.err("did not stop cleanly", reason=str(error))
+        self._executive.close()
