@@ -114,7 +114,9 @@ class ClientChannel(Generic[M, T]):
         self._waiters.clear()
         return waiters
 
-    def receive(self, frames: Sequence[bytes]) -> Opened | Rejected | Replaced | Arrived[M] | Answered[T] | Garbled | None:
+    def receive(
+        self, frames: Sequence[bytes]
+    ) -> Opened | Rejected | Replaced | Arrived[M] | Answered[T] | Garbled | None:
         """What one ZeroMQ message means.  None: nothing to act on (late, stray)."""
         try:
             message, payload = self._codec.decode(frames)

@@ -1,0 +1,46 @@
+"""Merge back-off (reference: totem.md §5.8, rule B): a node that was just excluded is not merged with again at once.
+
+It stops two nodes that cannot hear each other from forming and losing a ring for ever.  Only merge detects and foreign
+data are ignored, never joins: ignoring joins makes the back-offs of both sides alternate and some runs never converge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class _Record:
+    length: float
+    until: float
+    member_since: float | None = None
+
+
+class MergeBackoff:
+    """Per node: for how long its merge detects and foreign messages are ignored."""
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self._records: dict[int, _Record] = {}
+
+    def installed(self, members: Iterable[int], failed: Iterable[int], now: float) -> None:
+        """A ring was installed with *members*, after *failed* were excluded."""
+        present = tuple(members)
+        for node in present:
+            record = self._records.get(node)
+            if record is not None and record.member_since is None:
+                record.member_since = now
+        for node in failed:
+            record = self._records.get(node)
+            if record is None or (record.member_since is not None and now - record.member_since >= record.length):
+                length = min(self._first, self._longest)
+            else:
+                length = min(2 * record.length, self._longest)
+            self._records[node] = _Record(length, now + length)
+
+    def ignores(self, node: int, now: float) -> bool:
+        """Whether a merge detect or foreign message of *node* is to be ignored."""
+        record = self._records.get(node)
+        return record is not None and record.member_since is None and now < record.until

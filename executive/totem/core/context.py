@@ -1,0 +1,249 @@
+"""Everything a ring's core knows, grouped by how long it lives (reference: totem.md §1.3).
+
+`Boot` lives as long as the process, `Installed` until the next ring is installed (it survives failed attempts),
+`Episode` from leaving OPERATIONAL to the next install, `Rotation` from entering COMMIT on, `Recovery` for one attempt.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from ....ipc.ids import RingId
+from ..wire.packets import AnyPacket, CommitToken, Join, Mcast, Token
+from .assembly import Assembler
+from .backoff import MergeBackoff
+from .effects import Effect, Fact, Level, Multicast, Scope, Unicast
+from .flow import FlowAccount
+from .outbox import Outbox
+from .parameters import RingParameters
+from .store import FrameStore
+from .timers import Timer, Timers
+
+
+class RingState(enum.StrEnum):
+    """The four states of the membership protocol."""
+
+    OPERATIONAL = "operational"
+    GATHER = "gather"
+    COMMIT = "commit"
+    RECOVERY = "recovery"
+
+
+class GatherReason(enum.StrEnum):
+    """Why a new membership is being looked for."""
+
+    BOOT = "boot"
+    TOKEN_LOST = "token lost"
+    TOKEN_LOST_WAITING = "token lost while waiting for the commit token"
+    TOKEN_LOST_COMMIT = "token lost in commit"
+    TOKEN_LOST_RECOVERY = "token lost in recovery"
+    HEARTBEAT_LOST = "rotation missed"
+    CONSENSUS_TIMEOUT = "consensus timeout"
+    JOIN = "join"
+    JOIN_IN_COMMIT = "join while committing"
+    JOIN_IN_RECOVERY = "join while recovering"
+    LEAVE = "leave"
+    FOREIGN = "message of a foreign ring"
+    MERGE = "another ring was heard"
+    FAILED_TO_RECEIVE = "a member fails to receive"
+    SUSPECT = "the token does not get past a member"
+    REQUEST = "asked for"
+
+
+@dataclass(slots=True)
+class Installed:
+    """The ring whose regular configuration was delivered last."""
+
+    ring: RingId
+    members: tuple[int, ...]
+    store: FrameStore
+    delivered: int = 0
+    """Paper: my_high_delivered."""
+    obliged: bool = False
+    """Agarwal: my_received_flg.  Somebody may have delivered relying on what we acknowledged in recovery."""
+    obligations: tuple[int, ...] = ()
+    """Paper: my_deliver_memb.  Whose messages behind a hole must be delivered in the transitional configuration."""
+    synchronised: bool = False
+    """The services have exchanged their state: the application lane is open."""
+
+
+@dataclass(slots=True)
+class Episode:
+    """One search for a membership: both sets only grow until a ring is installed."""
+
+    candidates: tuple[int, ...]
+    """Paper: my_proc_set."""
+    failed: tuple[int, ...] = ()
+    """Paper: my_fail_set.  Never holds this node."""
+    joins: dict[int, Join] = field(default_factory=dict)
+    """The last join of every sender; those equal to our sets are consensus."""
+    leavers: tuple[int, ...] = ()
+    """Who said that it leaves."""
+    tried: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    """The sets of the last consensus."""
+    attempt_lost: bool = False
+    """The attempt on `tried` ended because its token was lost."""
+    rotations: int = 0
+    """Tokens forwarded since the last consensus."""
+    began: float = 0.0
+    rounds: int = 0
+    reason: GatherReason = GatherReason.BOOT
+    waiting: bool = False
+    """Consensus is reached and the representative's commit token is awaited."""
+
+    @property
+    def proposed(self) -> tuple[int, ...]:
+        """Who would form the next ring."""
+        return tuple(each for each in self.candidates if each not in self.failed)
+
+
+@dataclass(slots=True)
+class Rotation:
+    """The circulation of the token on the current (installed or attempted) ring."""
+
+    members: tuple[int, ...]
+    target: int
+    """The next member in ring order, fixed for the ring's life."""
+    flow: FlowAccount
+    hop: int = -1
+    """Hop number of the last accepted token."""
+    highest: int | None = None
+    """Paper: my_last_seq.  `Token.highest` at the last visit."""
+    unchanged_visits: int = 0
+    held: bool = False
+    """The representative holds the token, or is about to."""
+    holding: bool = False
+    """This node is the representative and keeps the token right now."""
+    forwarded: int = 0
+    """Paper: my_last_aru.  `Token.received_by_all` as forwarded at the last visit."""
+    safe: int = 0
+    """Highest number known to be received by every member: `forwarded` at two visits in a row."""
+    standstill_visits: int = 0
+    """Visits in a row at which `received_by_all` did not move while somebody lags."""
+    standstill_since: float = 0.0
+    misses: dict[int, int] = field(default_factory=dict)
+    """Number of visits at which a frame was missing."""
+    last_sent: Token | CommitToken | None = None
+    """What the retransmit timer sends again."""
+
+
+@dataclass(slots=True)
+class Recovery:
+    """One attempt to bring the old ring's messages into the new one."""
+
+    store: FrameStore
+    queue: dict[int, Mcast]
+    """Old-ring frames that this node re-broadcasts, by their old numbers, ascending."""
+    survivors: tuple[int, ...]
+    """Paper: my_trans_memb."""
+    delivered: int
+    """Paper: my_high_ring_delivered.  Everything up to here was delivered by somebody in the old configuration."""
+    flag_is_mine: bool = False
+    """Paper: my_set_retrans_flg."""
+    quiet_visits: int = 0
+    """Paper: my_retrans_flg_count.  Visits in a row with nothing left to re-broadcast anywhere."""
+    install_seq: int | None = None
+    rotations: int = 0
+    """Paper: my_rotation_counter.  Visits in a row at which everybody had everything up to `install_seq`."""
+    token_created: bool = False
+
+
+SELF_TOKEN_PACE: Final = 0.001
+"""Seconds that a token of a ring of one takes to come round when there is nothing to do."""
+
+
+class RingContext:
+    """The core's state and its few primitive actions; the rules live in the modules beside it."""
+
+    def __init__(self, parameters: RingParameters, boot_sequence: int, jitter: Callable[[], float]) -> None:
+        self.parameters = parameters
+        self.me = parameters.node_id
+        self.jitter = jitter
+        self.state = RingState.GATHER
+        self.ring = RingId(boot_sequence, self.me)
+        """The ring of the last accepted commit token, installed or attempted.  Never goes back."""
+        self.highest_ring_sequence = boot_sequence
+        """Highest ring sequence heard of; the next ring is four higher."""
+        self.timers = Timers()
+        self.outbox = Outbox(boot_sequence, parameters.frame_bytes)
+        self.assembler = Assembler(parameters.submission_bytes_max)
+        self.installed = Installed(self.ring, (self.me,), FrameStore(parameters.store_frames_max))
+        self.episode = Episode((self.me,))
+        self.rotation = self.new_rotation((self.me,))
+        self.recovery: Recovery | None = None
+        self.backoff = MergeBackoff(2 * parameters.token, parameters.merge_backoff_max or 16 * parameters.token)
+        self.effects: list[Effect] = []
+        self.loopback: deque[Token | CommitToken] = deque()
+        """Tokens of a ring of one, on their way to ourselves."""
+        self.counters: Counter[str] = Counter()
+        self.flushing = False
+        """The process was paused: what lies in the sockets is old."""
+        self.left = False
+        self.last_join_sent = float("-inf")
+
+    def new_rotation(self, members: tuple[int, ...]) -> Rotation:
+        """Fresh per-ring variables; the target is our successor in ring order."""
+        successor = members[(members.index(self.me) + 1) % len(members)]
+        flow = FlowAccount(self.parameters.window_size, self.parameters.max_messages)
+        return Rotation(members, successor, flow)
+
+    @property
+    def store(self) -> FrameStore:
+        """The store that the current ring's numbers refer to."""
+        return self.recovery.store if self.recovery is not None else self.installed.store
+
+    @property
+    def is_representative(self) -> bool:
+        """Whether this node has the lowest id of the current ring."""
+        return self.rotation.members[0] == self.me
+
+    def emit(self, effect: Effect) -> None:
+        """Append an effect."""
+        self.effects.append(effect)
+
+    def fact(self, event: str, level: Level, **fields: object) -> None:
+        """Tell the shell something worth logging."""
+        self.effects.append(Fact(event, level, tuple(fields.items())))
+
+    def count(self, name: str) -> None:
+        """Count something; also how tests see which rows of the tables were taken."""
+        self.counters[name] += 1
+
+    def multicast_ring(self, packet: AnyPacket) -> None:
+        """Send to the members of the current ring; nobody if we are alone."""
+        if len(self.rotation.members) > 1:
+            self.effects.append(Multicast(packet, Scope.RING, self.rotation.members))
+
+    def send_token(self, token: Token | CommitToken, now: float) -> None:
+        """Send to our successor and remember for retransmission; a ring of one gets it through a timer."""
+        self.rotation.last_sent = token
+        self.episode.rotations += 1
+        self._put_on_wire(token, now)
+
+    def resend_token(self, now: float) -> None:
+        """Send the last token once more, unchanged."""
+        if self.rotation.last_sent is not None:
+            self.count("token.resent")
+            self._put_on_wire(self.rotation.last_sent, now)
+        self.timers.arm(Timer.RETRANSMIT, now + self.parameters.token_retransmit)
+
+    def _put_on_wire(self, token: Token | CommitToken, now: float) -> None:
+        if self.rotation.target == self.me:
+            if token not in self.loopback:
+                self.loopback.append(token)
+            pace = SELF_TOKEN_PACE if self.rotation.unchanged_visits else 0.0
+            self.timers.arm(Timer.LOOPBACK, now + pace)
+        else:
+            self.effects.append(Unicast(self.rotation.target, token))
+
+    def arm_token_timers(self, now: float) -> None:
+        """A new token has been accepted: the ring is alive."""
+        parameters, timers = self.parameters, self.timers
+        timers.arm(Timer.LOSS, now + parameters.token)
+        timers.arm(Timer.RETRANSMIT, now + parameters.token_retransmit)
+        if parameters.token_warning:
+            timers.arm(Timer.LOSS_WARNING, now + parameters.token_warning)

@@ -1,0 +1,262 @@
+"""The token visit: the total order, retransmission, flow control (reference: totem.md §4).
+
+`visit` is the protocol's inner loop; its steps are in the order that the reference proves correct.
+"""
+
+from __future__ import annotations
+
+from ..wire.codec import MCAST_OVERHEAD_BYTES
+from ..wire.packets import NOBODY, HoldCancel, Mcast, Token
+from .context import GatherReason, RingContext, RingState
+from .delivery import deliver_available, install
+from .effects import Level, Originated
+from .flow import units
+from .membership import enter_gather, give_up
+from .recovery import recovery_step, take_rebroadcast
+from .timers import Timer
+
+STANDSTILL_TIMEOUTS = 10
+"""Token timeouts after which a member that makes no progress is given up even on a slow ring."""
+
+
+def accepts_token(ring: RingContext, token: Token) -> str | None:
+    """Why this token is dropped; None if it is to be visited.  A repeated token has no effect at all."""
+    if token.ring != ring.ring:
+        return "token.other_ring"
+    if token.hop <= ring.rotation.hop:
+        return "token.repeated"
+    if token.highest < ring.store.received or token.highest - ring.store.received > ring.parameters.store_frames_max:
+        return "token.implausible"
+    return None
+
+
+def visit(ring: RingContext, token: Token, now: float) -> None:
+    """The token is here: everything that a member does with it, then pass it on."""
+    rotation = ring.rotation
+    ring.arm_token_timers(now)
+    ring.timers.cancel(Timer.HOLD)
+    rotation.holding = False
+    rotation.unchanged_visits = rotation.unchanged_visits + 1 if token.highest == rotation.highest else 0
+    rotation.highest = token.highest
+    if ring.parameters.heartbeat:
+        ring.timers.arm(Timer.HEARTBEAT, now + ring.parameters.heartbeat)
+    _free(ring)
+    backlog = _backlog(ring)
+    allowed = rotation.flow.allowed(token, backlog)
+    missing, resent = _retransmit(ring, token.missing, max(allowed, 1))
+    missing = _request(ring, missing, token.highest)
+    highest, sent = _originate(ring, token.highest, _bounded(ring, token, allowed - resent))
+    flow, total = rotation.flow.settle(token, resent + sent, _backlog(ring))
+    received, held_back_by = _received_by_all(ring, token, highest)
+    if _fails_to_receive(ring, received, held_back_by, now):
+        return
+    recovering, installs = token.recovering, False
+    if ring.recovery is not None:
+        recovering, installs = recovery_step(ring, recovering=recovering, highest=highest, received_by_all=received)
+    rotation.hop = token.hop
+    rotation.safe = max(rotation.safe, min(received, rotation.forwarded))
+    rotation.forwarded = received
+    if installs:
+        install(ring, now)
+    visited = Token(ring.ring, token.hop + 1, highest, received, held_back_by, flow, total, recovering, missing)
+    _pass_on(ring, visited, now, busy=bool(sent or resent))
+    if ring.state is RingState.OPERATIONAL:
+        deliver_available(ring)
+
+
+def _free(ring: RingContext) -> None:
+    """Forget what every member is known to have.
+
+    By two visits, as safe delivery: freeing by one could free what a member, whose mark others raised meanwhile,
+    still reports as its low mark in recovery.
+    """
+    up_to = ring.rotation.safe
+    if ring.recovery is None:
+        up_to = min(up_to, ring.installed.delivered)
+    ring.store.release(up_to)
+
+
+def _backlog(ring: RingContext) -> int:
+    """What this node could send now, in datagram units."""
+    size = ring.parameters.datagram_bytes
+    if ring.recovery is not None:
+        return sum(units(len(frame.body), size) for frame in ring.recovery.queue.values())
+    pending = ring.outbox.pending_bytes(application=ring.installed.synchronised)
+    return units(pending, size) if pending else 0
+
+
+def _retransmit(ring: RingContext, wanted: tuple[int, ...], budget: int) -> tuple[tuple[int, ...], int]:
+    """Send again what others miss and we have; returns (what is still missing, units sent)."""
+    still: list[int] = []
+    spent = 0
+    for seq in wanted:
+        frame = ring.store.get(seq)
+        if frame is None or spent >= budget:
+            still.append(seq)
+            continue
+        ring.multicast_ring(frame)
+        ring.count("mcast.retransmitted")
+        spent += units(len(frame.body), ring.parameters.datagram_bytes)
+    return tuple(still), spent
+
+
+def _request(ring: RingContext, listed: tuple[int, ...], highest: int) -> tuple[int, ...]:
+    """Ask for what we have missed for several visits; two nodes that miss the same need one entry."""
+    if ring.store.received >= highest:
+        ring.rotation.misses.clear()
+        return listed
+    before, misses = ring.rotation.misses, dict[int, int]()
+    wanted = list(listed)
+    for seq in ring.store.holes(highest):
+        misses[seq] = before.get(seq, 0) + 1
+        late = misses[seq] >= ring.parameters.miss_count_const
+        if late and len(wanted) < ring.parameters.missing_max and seq not in listed:
+            wanted.append(seq)
+    ring.rotation.misses = misses
+    if len(wanted) > len(listed):
+        ring.count("token.requested")
+        ring.fact("ring.retransmit_list", Level.NOTICE, missing=tuple(wanted[len(listed) :]))
+    return tuple(sorted(wanted))
+
+
+def _bounded(ring: RingContext, token: Token, allowed: int) -> int:
+    """Stop sending before anybody's store is full: the slowest receiver throttles all."""
+    if allowed <= 0:
+        return 0
+    # The others may send up to a window before this node sees the token again.
+    parameters = ring.parameters
+    room = ring.store.room(token.highest) - min(parameters.window_size, parameters.store_frames_max // 2)
+    if room < allowed:
+        ring.count("flow.store_limit")
+    return min(allowed, max(0, room))
+
+
+def _originate(ring: RingContext, highest: int, allowed: int) -> tuple[int, int]:
+    """Give our waiting frames their numbers and send them; returns (highest number, units sent)."""
+    sent = 0
+    while sent < allowed:
+        frame = _next_rebroadcast(ring, highest + 1) if ring.recovery is not None else _next_frame(ring, highest + 1)
+        if frame is None:
+            break
+        highest = frame.seq
+        ring.store.add(frame)
+        ring.multicast_ring(frame)
+        ring.count("mcast.originated")
+        sent += units(len(frame.body) + MCAST_OVERHEAD_BYTES, ring.parameters.datagram_bytes)
+    return highest, sent
+
+
+def _next_rebroadcast(ring: RingContext, seq: int) -> Mcast | None:
+    assert ring.recovery is not None
+    if not ring.recovery.queue:
+        return None
+    waiting = ring.recovery.queue.pop(next(iter(ring.recovery.queue)))
+    return Mcast(ring.ring, seq, ring.me, waiting.guarantee, True, waiting.body)
+
+
+def _next_frame(ring: RingContext, seq: int) -> Mcast | None:
+    frame = ring.outbox.next_frame(application=ring.installed.synchronised)
+    if frame is None:
+        return None
+    for done in frame.completed:
+        ring.emit(Originated(done.number, done.channel, ring.ring, seq, done.payload_bytes))
+    return Mcast(ring.ring, seq, ring.me, frame.guarantee, False, frame.body)
+
+
+def _received_by_all(ring: RingContext, token: Token, highest: int) -> tuple[int, int]:
+    """Paper: aru and aru_id.  The mark only rises when who lowered it passes, or when nobody lags."""
+    mine = ring.store.received
+    if mine < token.received_by_all or token.held_back_by in (ring.me, NOBODY):
+        return mine, NOBODY if mine == highest else ring.me
+    return token.received_by_all, token.held_back_by
+
+
+def _fails_to_receive(ring: RingContext, received: int, held_back_by: int, now: float) -> bool:
+    """Give up a member that gets the token but not the messages (reference: §4.4): by visits and by time."""
+    rotation, parameters = ring.rotation, ring.parameters
+    if received != rotation.forwarded or held_back_by == NOBODY:
+        rotation.standstill_visits = 0
+        return False
+    if rotation.standstill_visits == 0:
+        rotation.standstill_since = now
+    rotation.standstill_visits += 1
+    stood = now - rotation.standstill_since
+    visits = rotation.standstill_visits
+    hopeless = (visits > parameters.fail_recv_const and stood >= parameters.token) or (
+        visits > STANDSTILL_TIMEOUTS * parameters.miss_count_const and stood >= STANDSTILL_TIMEOUTS * parameters.token
+    )
+    if not hopeless or held_back_by == ring.me:
+        return False
+    ring.count("fail_to_receive")
+    ring.fact("ring.failed_to_receive", Level.ERROR, node=held_back_by, received=received)
+    give_up(ring, {held_back_by})
+    enter_gather(ring, GatherReason.FAILED_TO_RECEIVE, now)
+    return True
+
+
+def _pass_on(ring: RingContext, token: Token, now: float, *, busy: bool) -> None:
+    """Send the token to the next member, unless this is an idle ring and we are the one to hold it."""
+    rotation, parameters = ring.rotation, ring.parameters
+    idle = (
+        ring.state is RingState.OPERATIONAL
+        and ring.installed.synchronised
+        and not busy
+        and rotation.unchanged_visits >= parameters.seqno_unchanged_const
+        and not (parameters.cancel_token_hold_on_retransmit and token.missing)
+    )
+    rotation.held = idle
+    if idle and ring.is_representative and rotation.unchanged_visits > parameters.seqno_unchanged_const:
+        rotation.holding = True
+        rotation.last_sent = token
+        # Repairs go on while the token is held, at a bounded rate.
+        pause = parameters.hold / 8 if token.missing else parameters.hold
+        ring.timers.arm(Timer.HOLD, now + pause)
+        ring.timers.cancel(Timer.RETRANSMIT)
+        ring.count("token.held")
+    else:
+        ring.send_token(token, now)
+
+
+def release_held_token(ring: RingContext, now: float) -> None:
+    """Let the token of an idle ring go (timer HOLD, or somebody wants to send)."""
+    rotation = ring.rotation
+    if rotation.holding and isinstance(rotation.last_sent, Token):
+        rotation.holding = False
+        ring.timers.cancel(Timer.HOLD)
+        ring.send_token(rotation.last_sent, now)
+        ring.timers.arm(Timer.RETRANSMIT, now + ring.parameters.token_retransmit)
+
+
+def wake_ring(ring: RingContext, now: float) -> None:
+    """There is something to send: if the token is held, ask for it."""
+    rotation = ring.rotation
+    if ring.state is not RingState.OPERATIONAL or not rotation.held:
+        return
+    if not ring.outbox.pending_bytes(application=ring.installed.synchronised):
+        return
+    rotation.held = False
+    rotation.unchanged_visits = 0
+    ring.count("token.hold_cancelled")
+    if ring.is_representative:
+        release_held_token(ring, now)
+    else:
+        ring.multicast_ring(HoldCancel(ring.ring))
+
+
+def on_hold_cancel(ring: RingContext, now: float) -> None:
+    """Somebody wants to send on the idle ring."""
+    ring.rotation.unchanged_visits = 0
+    ring.rotation.held = False
+    release_held_token(ring, now)
+
+
+def take_frame(ring: RingContext, frame: Mcast) -> None:
+    """A multicast of the current ring: keep it, and deliver what became deliverable."""
+    if not ring.store.add(frame):
+        ring.count("mcast.known")
+        return
+    ring.rotation.misses.pop(frame.seq, None)
+    if ring.recovery is not None:
+        take_rebroadcast(ring, frame)
+    else:
+        deliver_available(ring)

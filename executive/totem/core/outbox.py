@@ -1,0 +1,113 @@
+"""The sender's side of packing: submissions wait here, and become frames when the token is here.
+
+Rules F1 to F5 of the reference (totem.md §7): the parts of one message are consecutive among this node's frames; AGREED
+and SAFE never share a frame; a message cut by a membership change is put back whole.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from ....ipc.ids import Guarantee
+from ....ipc.messages.stream import Lane
+from ..wire.packing import BODY_OVERHEAD_BYTES, PART_OVERHEAD_BYTES, Part, pack
+from .submission import Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A submission whose last part went into a frame."""
+
+    number: int
+    channel: int
+    payload_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the next sequence number is for."""
+
+    guarantee: Guarantee
+    body: bytes
+    completed: tuple[Completed, ...]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    number: int
+    submission: Submission
+    view: memoryview
+    sent: int = 0
+
+
+class Outbox:
+    """Two queues, one per lane; at most one message of both is partly sent."""
+
+    def __init__(self, incarnation: int, frame_bytes: int) -> None:
+        self._incarnation = incarnation
+        self._room = frame_bytes - BODY_OVERHEAD_BYTES
+        self._queues: dict[Lane, deque[_Waiting]] = {Lane.SYNC: deque(), Lane.APPLICATION: deque()}
+        self._cut: Lane | None = None
+        """Lane whose first message is partly sent."""
+        self._last_number = 0
+        self._bytes = {Lane.SYNC: 0, Lane.APPLICATION: 0}
+
+    def add(self, submission: Submission) -> int:
+        """Queue a submission; returns its number."""
+        self._last_number += 1
+        view = memoryview(submission.payload)
+        self._queues[submission.lane].append(_Waiting(self._last_number, submission, view))
+        self._bytes[submission.lane] += len(view) + PART_OVERHEAD_BYTES
+        return self._last_number
+
+    def pending_bytes(self, *, application: bool) -> int:
+        """Bytes that could be sent now; *application* says whether that lane is open."""
+        return self._bytes[Lane.SYNC] + (self._bytes[Lane.APPLICATION] if application else 0)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """All bytes that wait, whether their lane is open or not."""
+        return self._bytes[Lane.SYNC] + self._bytes[Lane.APPLICATION]
+
+    def next_frame(self, *, application: bool) -> Frame | None:
+        """Fill one frame from the first lane that has something; None if nothing may be sent."""
+        lane = self._lane(application)
+        if lane is None:
+            return None
+        queue = self._queues[lane]
+        guarantee = queue[0].submission.guarantee
+        room, parts, completed = self._room, list[Part](), list[Completed]()
+        while queue and room > PART_OVERHEAD_BYTES and queue[0].submission.guarantee is guarantee:
+            waiting = queue[0]
+            chunk = waiting.view[waiting.sent : waiting.sent + room - PART_OVERHEAD_BYTES]
+            total = len(waiting.view)
+            parts.append(Part(waiting.submission.channel, waiting.number, waiting.sent, total, chunk))
+            waiting.sent += len(chunk)
+            room -= len(chunk) + PART_OVERHEAD_BYTES
+            self._bytes[lane] -= len(chunk)
+            if waiting.sent < total:
+                self._cut = lane
+                break
+            self._cut = None
+            self._bytes[lane] -= PART_OVERHEAD_BYTES
+            completed.append(Completed(waiting.number, waiting.submission.channel, total))
+            queue.popleft()
+        return Frame(guarantee, pack(self._incarnation, parts), tuple(completed))
+
+    def new_ring(self) -> None:
+        """A regular configuration was delivered: the cut message starts over, the old ring's state exchange is void."""
+        for lane, queue in self._queues.items():
+            if queue and queue[0].sent:
+                self._bytes[lane] += queue[0].sent
+                queue[0].sent = 0
+        self._cut = None
+        self._queues[Lane.SYNC].clear()
+        self._bytes[Lane.SYNC] = 0
+
+    def _lane(self, application: bool) -> Lane | None:
+        if self._cut is not None:
+            return self._cut
+        if self._queues[Lane.SYNC]:
+            return Lane.SYNC
+        return Lane.APPLICATION if application and self._queues[Lane.APPLICATION] else None

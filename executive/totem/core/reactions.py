@@ -1,0 +1,284 @@
+"""The membership protocol as a table: what each state does with each packet and each timer (reference: totem.md §3).
+
+Every pair is decided, "ignore" included; a test proves that none is missing.  A reaction is a short function named after
+the situation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..wire.packets import CommitToken, HoldCancel, Join, Mcast, MergeDetect, Packet, Token
+from .context import GatherReason, RingContext, RingState
+from .effects import Level, Multicast, Scope
+from .membership import (
+    accepts_commit,
+    add_candidate,
+    completes_commit,
+    consider_join,
+    enter_commit,
+    enter_gather,
+    on_consensus_timeout,
+    send_join,
+)
+from .ordering import accepts_token, on_hold_cancel, release_held_token, take_frame, visit
+from .recovery import create_token, enter_recovery
+from .timers import Timer
+
+OPERATIONAL, GATHER, COMMIT, RECOVERY = (
+    RingState.OPERATIONAL,
+    RingState.GATHER,
+    RingState.COMMIT,
+    RingState.RECOVERY,
+)
+
+
+# -- what has no meaning in a state
+
+
+def drop(ring: RingContext, packet: Packet, sender: int, now: float) -> None:
+    """Nothing to learn from this packet in this state."""
+    ring.count(f"drop.{ring.state.value}.{type(packet).__name__}")
+
+
+# -- regular token
+
+
+def token_arrives(ring: RingContext, token: Token, sender: int, now: float) -> None:
+    """A token counts if it is of our ring and new."""
+    problem = accepts_token(ring, token)
+    if problem is None:
+        visit(ring, token, now)
+    else:
+        ring.count(problem)
+
+
+# -- multicast
+
+
+def frame_while_operational(ring: RingContext, frame: Mcast, sender: int, now: float) -> None:
+    """A frame of our ring, a late one of recovery, a leftover of an earlier ring, or a sign of another ring."""
+    if frame.ring == ring.ring:
+        if frame.encapsulated:
+            ring.count("mcast.late_rebroadcast")
+        else:
+            take_frame(ring, frame)
+    else:
+        hear_other_ring(ring, frame, sender, now, GatherReason.FOREIGN)
+
+
+def frame_while_gathering(ring: RingContext, frame: Mcast, sender: int, now: float) -> None:
+    """Frames of the installed ring are still welcome: nothing of its store has been reported since we gather."""
+    if frame.ring == ring.installed.ring and not frame.encapsulated:
+        ring.installed.store.add(frame)
+    elif frame.ring != ring.ring:
+        hear_candidate(ring, sender, now, GatherReason.FOREIGN)
+
+
+def frame_while_recovering(ring: RingContext, frame: Mcast, sender: int, now: float) -> None:
+    """Only re-broadcasts: the old ring's store is frozen, and nobody sends ordinary frames before all have installed."""
+    if frame.ring == ring.ring and frame.encapsulated:
+        take_frame(ring, frame)
+    elif frame.ring == ring.ring:
+        ring.count("bug.ordinary_frame_in_recovery")
+    else:
+        drop(ring, frame, sender, now)
+
+
+# -- other rings
+
+
+def merge_detect_while_operational(ring: RingContext, packet: MergeDetect, sender: int, now: float) -> None:
+    """Another ring exists."""
+    if packet.ring != ring.ring:
+        hear_other_ring(ring, packet, sender, now, GatherReason.MERGE)
+
+
+def merge_detect_while_gathering(ring: RingContext, packet: MergeDetect, sender: int, now: float) -> None:
+    """Somebody else could be in the next ring."""
+    if packet.ring not in (ring.ring, ring.installed.ring):
+        hear_candidate(ring, sender, now, GatherReason.MERGE)
+
+
+def hear_other_ring(
+    ring: RingContext, packet: Mcast | MergeDetect, sender: int, now: float, because: GatherReason
+) -> None:
+    """A packet of another ring: a leftover of a previous one, somebody who is backed off from, or a reason to merge."""
+    if sender in ring.installed.members and packet.ring.sequence <= ring.ring.sequence:
+        ring.count("stale")
+    elif ring.backoff.ignores(sender, now):
+        ring.count("backed_off")
+    else:
+        add_candidate(ring, sender)
+        enter_gather(ring, because, now)
+
+
+def hear_candidate(ring: RingContext, sender: int, now: float, because: GatherReason) -> None:
+    """While gathering: consider somebody who was not considered yet."""
+    if ring.backoff.ignores(sender, now):
+        ring.count("backed_off")
+    elif add_candidate(ring, sender):
+        enter_gather(ring, because, now)
+
+
+# -- join and leave
+
+
+def join_while_operational(ring: RingContext, join: Join, sender: int, now: float) -> None:
+    """Somebody wants to form a ring with us, or leaves."""
+    if ring.me in join.failed:
+        # It has given us up and will form its own ring.  Answering would let two halves eject each other for ever.
+        ring.count("join.gave_us_up")
+    elif sender in ring.installed.members and join.ring_sequence < ring.ring.sequence:
+        ring.count("join.older_than_ring")
+    elif join.leaving and sender not in ring.installed.members:
+        ring.count("join.leave_of_outsider")
+    else:
+        enter_gather(ring, GatherReason.LEAVE if join.leaving else GatherReason.JOIN, now)
+        consider_join(ring, join, sender, now)
+
+
+def join_while_gathering(ring: RingContext, join: Join, sender: int, now: float) -> None:
+    """The ordinary case: compare, learn, agree."""
+    consider_join(ring, join, sender, now)
+
+
+def join_while_forming(ring: RingContext, join: Join, sender: int, now: float) -> None:
+    """A member of the ring being formed has started over, so it cannot complete; others are heard after the install."""
+    if sender in ring.rotation.members and join.ring_sequence >= ring.ring.sequence:
+        commit = ring.state is COMMIT
+        enter_gather(ring, GatherReason.JOIN_IN_COMMIT if commit else GatherReason.JOIN_IN_RECOVERY, now)
+        consider_join(ring, join, sender, now)
+    else:
+        ring.count("join.while_forming")
+
+
+# -- commit token
+
+
+def commit_token_while_gathering(ring: RingContext, token: CommitToken, sender: int, now: float) -> None:
+    """First pass: accept what matches our agreement exactly; joins repeat, so anything else is dropped."""
+    if accepts_commit(ring, token):
+        enter_commit(ring, token, now)
+    else:
+        ring.count("commit.refused")
+
+
+def commit_token_while_committing(ring: RingContext, token: CommitToken, sender: int, now: float) -> None:
+    """Second pass: everybody's report is in it."""
+    if completes_commit(ring, token):
+        enter_recovery(ring, token, now)
+    else:
+        ring.count("commit.repeated")
+
+
+def commit_token_while_recovering(ring: RingContext, token: CommitToken, sender: int, now: float) -> None:
+    """It came back to the representative: the ring's regular token can start, once."""
+    complete = token.ring == ring.ring and token.hop == 2 * len(ring.rotation.members)
+    if complete and ring.is_representative and ring.recovery is not None and not ring.recovery.token_created:
+        ring.send_token(create_token(ring), now)
+        ring.arm_token_timers(now)
+    else:
+        ring.count("commit.repeated")
+
+
+# -- hold cancel
+
+
+def hold_cancel_arrives(ring: RingContext, packet: HoldCancel, sender: int, now: float) -> None:
+    """Somebody wants to send on the idle ring."""
+    if packet.ring == ring.ring:
+        on_hold_cancel(ring, now)
+
+
+Reaction = Callable[[RingContext, Any, int, float], None]
+
+REACTIONS: Final[dict[tuple[RingState, type[Packet]], Reaction]] = {
+    (OPERATIONAL, Token): token_arrives,
+    (OPERATIONAL, Mcast): frame_while_operational,
+    (OPERATIONAL, MergeDetect): merge_detect_while_operational,
+    (OPERATIONAL, Join): join_while_operational,
+    (OPERATIONAL, CommitToken): drop,
+    (OPERATIONAL, HoldCancel): hold_cancel_arrives,
+    (GATHER, Token): drop,
+    (GATHER, Mcast): frame_while_gathering,
+    (GATHER, MergeDetect): merge_detect_while_gathering,
+    (GATHER, Join): join_while_gathering,
+    (GATHER, CommitToken): commit_token_while_gathering,
+    (GATHER, HoldCancel): drop,
+    (COMMIT, Token): drop,
+    (COMMIT, Mcast): drop,
+    (COMMIT, MergeDetect): drop,
+    (COMMIT, Join): join_while_forming,
+    (COMMIT, CommitToken): commit_token_while_committing,
+    (COMMIT, HoldCancel): drop,
+    (RECOVERY, Token): token_arrives,
+    (RECOVERY, Mcast): frame_while_recovering,
+    (RECOVERY, MergeDetect): drop,
+    (RECOVERY, Join): join_while_forming,
+    (RECOVERY, CommitToken): commit_token_while_recovering,
+    (RECOVERY, HoldCancel): hold_cancel_arrives,
+}
+"""State x packet.  Total."""
+
+
+# -- timers
+
+
+def token_lost(ring: RingContext, now: float) -> None:
+    """Timer LOSS: no new token for the token timeout."""
+    because = {
+        OPERATIONAL: GatherReason.TOKEN_LOST,
+        GATHER: GatherReason.TOKEN_LOST_WAITING,
+        COMMIT: GatherReason.TOKEN_LOST_COMMIT,
+        RECOVERY: GatherReason.TOKEN_LOST_RECOVERY,
+    }[ring.state]
+    if ring.state is OPERATIONAL:
+        ring.fact("ring.token_lost", Level.NOTICE, timeout_ms=round(1000 * ring.parameters.token),
+                  consensus_ms=round(1000 * ring.parameters.consensus))  # fmt: skip
+    enter_gather(ring, because, now)
+
+
+def rotation_missed(ring: RingContext, now: float) -> None:
+    """Timer HEARTBEAT: as token loss, but sooner."""
+    enter_gather(
+        ring, GatherReason.HEARTBEAT_LOST if ring.state is OPERATIONAL else GatherReason.TOKEN_LOST_RECOVERY, now
+    )
+
+
+def token_overdue(ring: RingContext, now: float) -> None:
+    """Timer LOSS_WARNING: a good part of the token timeout has passed."""
+    ring.fact("ring.token_overdue", Level.NOTICE, waited_ms=round(1000 * ring.parameters.token_warning))
+
+
+def retransmit_token(ring: RingContext, now: float) -> None:
+    """Timer RETRANSMIT: the successor may not have got the token."""
+    ring.resend_token(now)
+
+
+def announce_ring(ring: RingContext, now: float) -> None:
+    """Timer MERGE: tell everybody that this ring exists, busy or not, since its data reach only its members."""
+    ring.emit(Multicast(MergeDetect(ring.ring), Scope.ALL))
+    ring.timers.arm(Timer.MERGE, now + ring.parameters.merge)
+
+
+def loopback_arrives(ring: RingContext, now: float) -> None:
+    """Timer LOOPBACK: a token that a ring of one has sent to itself."""
+    if ring.loopback:
+        token = ring.loopback.popleft()
+        REACTIONS[ring.state, type(token)](ring, token, ring.me, now)
+
+
+TIMER_REACTIONS: Final[dict[Timer, Callable[[RingContext, float], None]]] = {
+    Timer.LOOPBACK: loopback_arrives,
+    Timer.LOSS_WARNING: token_overdue,
+    Timer.LOSS: token_lost,
+    Timer.HEARTBEAT: rotation_missed,
+    Timer.RETRANSMIT: retransmit_token,
+    Timer.HOLD: release_held_token,
+    Timer.JOIN: send_join,
+    Timer.CONSENSUS: on_consensus_timeout,
+    Timer.MERGE: announce_ring,
+}
+"""Every timer's reaction.  A timer that makes no sense in a state is cancelled on the way there."""
