@@ -148,7 +148,7 @@ def get_logger(subsystem: str = MAIN, **context: Any) -> Logger:
             wrapper_class=Logger,
             subsystem=subsystem,
             **context,
-        ),
+        ).bind(),  # bound once, so that a line that is not wanted costs next to nothing
     )
 
 
@@ -161,6 +161,8 @@ def _hand_over(_logger: object, _method: str, event: structlog.typing.EventDict)
 
 def _word(value: object) -> str:
     """A value as it stands in a line: bare when nobody could misread it."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return repr(bytes(value))
     text = str(value)
     return text if text and text.isprintable() and not set(text) & set(" \"'=") else repr(text)
 

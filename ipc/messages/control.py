@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from ..ids import NodeNumber, RingId
-from .common import Wire
+from .common import Refused, Wire
 
 # -- executive -> child
 
@@ -147,4 +147,183 @@ class MetricsAnswer(Wire, frozen=True, tag="metrics"):
 
 
 TO_CHILD = Configure | Reconfigure | Ping | Stop | RingQuestion | GroupsQuestion | AppsQuestion | MetricsQuestion
-FROM_CHILD = Ready | Pong | Fatal | RingAnswer | GroupsAnswer | AppsAnswer | MetricsAnswer
+FROM_CHILD = Ready | Pong | Fatal | RingAnswer | GroupsAnswer | AppsAnswer | MetricsAnswer | Refused
+
+# -- totemctl -> executive
+
+
+class StatusRequest(Wire, frozen=True, tag="ctl.status"):
+    """How is this node?"""
+
+    request: int = 0
+
+
+class MembersRequest(Wire, frozen=True, tag="ctl.members"):
+    """Which nodes are there, and which of them are in the ring?"""
+
+    request: int = 0
+
+
+class GroupsRequest(Wire, frozen=True, tag="ctl.groups"):
+    """All groups of the cluster."""
+
+    request: int = 0
+
+
+class AppsRequest(Wire, frozen=True, tag="ctl.apps"):
+    """The applications supervised on this node."""
+
+    request: int = 0
+
+
+class MetricsRequest(Wire, frozen=True, tag="ctl.metrics"):
+    """The numbers of all processes of this node."""
+
+    request: int = 0
+
+
+class CmapRequest(Wire, frozen=True, tag="ctl.cmap"):
+    """Configuration and run-time values by key."""
+
+    prefix: str = ""
+    """Only keys that begin so; all when empty."""
+    request: int = 0
+
+
+class CmapSetRequest(Wire, frozen=True, tag="ctl.cmap.set"):
+    """Change a reloadable option of this node until the next reload.  Answered with `Done`."""
+
+    key: str
+    value: str
+    request: int = 0
+
+
+class ReloadRequest(Wire, frozen=True, tag="ctl.reload"):
+    """Read the configuration again, as SIGHUP does."""
+
+    request: int = 0
+
+
+class ShutdownRequest(Wire, frozen=True, tag="ctl.shutdown"):
+    """Stop this node: leave the ring, end.  Answered with `Done` before it begins."""
+
+    request: int = 0
+
+
+# -- executive -> totemctl
+
+
+class ProcessInfo(msgspec.Struct, frozen=True):
+    """One child of the executive."""
+
+    pid: int
+    """0 while none runs."""
+    restarts: int
+    """Since the executive started."""
+    state: str
+    """`waiting`, `starting`, `running`, `backoff`, `stopping`, `stopped` or `fatal`."""
+    last_exit: str = ""
+    """How it ended last, in words; empty if it never did."""
+
+
+class StatusReply(Wire, frozen=True, tag="ctl.status.reply"):
+    """How this node is."""
+
+    request: int
+    node_id: int
+    name: str
+    cluster_name: str
+    state: str
+    """As in `RingAnswer`, or `down` while the totem process does not answer."""
+    ring: RingId | None
+    """None while `down`."""
+    members: tuple[int, ...]
+    quorate: bool | None
+    """None without a quorum provider."""
+    processes: dict[str, ProcessInfo]
+    """In the order of their start."""
+    pid: int
+    """Of the executive."""
+    uptime_seconds: float
+    version: str
+    transport: str
+    cipher: str
+    """Effective; `none` if packets are not encrypted."""
+    token_ms: int
+    consensus_ms: int
+    """Effective timeouts."""
+    config_version: int
+    configuration_files: tuple[str, ...]
+    run_dir: str
+
+
+class NodeInfo(msgspec.Struct, frozen=True):
+    """One node of the cluster."""
+
+    node_id: int
+    name: str
+    """Empty if the configuration gives none."""
+    addresses: tuple[str, ...]
+    """One per link; empty for a member that the node list does not know (multicast)."""
+    state: str
+    """`joined`: in this node's ring; `absent`: in the node list only."""
+    local: bool
+
+
+class MembersReply(Wire, frozen=True, tag="ctl.members.reply"):
+    """All nodes of the node list and of the ring, sorted by id."""
+
+    request: int
+    nodes: tuple[NodeInfo, ...]
+
+
+class GroupsReply(Wire, frozen=True, tag="ctl.groups.reply"):
+    """All groups of the cluster, sorted by name."""
+
+    request: int
+    groups: tuple[GroupInfo, ...]
+
+
+class AppsReply(Wire, frozen=True, tag="ctl.apps.reply"):
+    """The applications supervised on this node, sorted by name."""
+
+    request: int
+    apps: tuple[AppInfo, ...]
+
+
+class MetricsReply(Wire, frozen=True, tag="ctl.metrics.reply"):
+    """Numbers of all processes that answered in time."""
+
+    request: int
+    metrics: tuple[Metric, ...]
+
+
+class CmapReply(Wire, frozen=True, tag="ctl.cmap.reply"):
+    """Keys with their values, sorted by key."""
+
+    request: int
+    values: dict[str, str | int]
+
+
+class ReloadReply(Wire, frozen=True, tag="ctl.reload.reply"):
+    """A reload has been done."""
+
+    request: int
+    changed: tuple[str, ...]
+    """Options that have a new value."""
+    refused: tuple[str, ...]
+    """Options that differ in the file but cannot change while the node runs."""
+
+
+FROM_TOTEMCTL = (
+    StatusRequest
+    | MembersRequest
+    | GroupsRequest
+    | AppsRequest
+    | MetricsRequest
+    | CmapRequest
+    | CmapSetRequest
+    | ReloadRequest
+    | ShutdownRequest
+)
+TO_TOTEMCTL = StatusReply | MembersReply | GroupsReply | AppsReply | MetricsReply | CmapReply | ReloadReply

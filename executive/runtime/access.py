@@ -1,0 +1,53 @@
+"""Who may connect to a service's socket: its owner, root, and whom the `uidgid` rules name.
+
+The socket's mode is only the first fence.  Without rules it is 0600; with rules anybody may knock, and the kernel's
+word on who knocks (SO_PEERCRED) decides.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ...ipc.endpoints import Credentials
+from ...ipc.errors import AccessDenied
+from ..config.model import AccessRules
+from .logging import Logger, RateLimited
+
+DENIALS_LOGGED = 5
+DENIALS_LOGGED_SECONDS = 10.0
+"""At most so many lines in so many seconds about users who are not let in."""
+
+
+def socket_mode(rules: AccessRules) -> int:
+    """Permission bits for a socket that applications use."""
+    return 0o666 if rules.uids or rules.gids else 0o600
+
+
+def is_owner(uid: int) -> bool:
+    """Whether this is root, or the user as whom this process runs."""
+    return uid in (0, os.geteuid())
+
+
+class Gate:
+    """The `uidgid` rules of one socket; `rules` may be replaced after a reload."""
+
+    def __init__(self, rules: AccessRules, log: Logger) -> None:
+        self.rules = rules
+        self._log = log
+        self._denials = RateLimited(DENIALS_LOGGED_SECONDS, DENIALS_LOGGED)
+
+    def require(self, who: Credentials, now: float) -> None:
+        """Let a connection in, or not.
+
+        Raises:
+            AccessDenied: neither the owner nor named by a rule; logged in corosync's words.
+        """
+        if is_owner(who.uid) or self.rules.allow(who.uid, who.gid):
+            return
+        if (unsaid := self._denials.admit(now)) is not None:
+            more = {"unsaid": unsaid} if unsaid else {}
+            self._log.err(f"Denied connection attempt from {who.uid}:{who.gid}", pid=who.pid, **more)
+        raise AccessDenied(
+            f"user {who.uid} (group {who.gid}) may not connect; "
+            f"`uidgid {{ uid: {who.uid} }}` in the configuration would allow it"
+        )
