@@ -64,9 +64,13 @@ class Connection(Generic[M_contra]):
         Raises:
             ConnectionLost: the server has not let us in.
         """
+        self.send_encoded((encode(message), *payload))
+
+    def send_encoded(self, frames: Sequence[bytes | memoryview]) -> None:
+        """Queue a message whose frames are made already; raises as `send` does."""
         if self._endpoint is None or not self.is_open:
             raise ConnectionLost(f"not connected to {self._path}")
-        self._endpoint.send((encode(message), *payload))
+        self._endpoint.send(frames)
 
     async def request(self, message: msgspec.Struct, *payload: bytes | memoryview) -> Any:
         """Send a message that has a `request` field and wait for its reply.

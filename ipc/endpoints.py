@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import zmq
 
@@ -75,6 +75,10 @@ def _new_socket(kind: int) -> zmq.Socket[bytes]:
     return socket
 
 
+def _option(socket: zmq.Socket[bytes], option: int) -> int:
+    return cast(int, socket.getsockopt(option))
+
+
 def _send(socket: zmq.Socket[bytes], frames: Sequence[bytes | memoryview]) -> None:
     last = len(frames) - 1
     for index, frame in enumerate(frames):
@@ -90,7 +94,7 @@ class _Drained:
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._closed = False
-        self._fd = int(socket.getsockopt(zmq.FD))  # type: ignore[arg-type]
+        self._fd = _option(socket, zmq.FD)
         self._loop.add_reader(self._fd, self._drain)
         self._schedule()
 
@@ -223,12 +227,16 @@ class BlockingEndpoint:
         except zmq.Again:
             return None
 
+    def readable(self) -> bool:
+        """Whether `take` would return a message."""
+        return bool(_option(self._socket, zmq.EVENTS) & zmq.POLLIN)
+
     def wait(self, timeout: float | None, also: Iterable[int] = ()) -> set[int]:
         """Wait at most *timeout* seconds for a message or for one of the descriptors *also*.
 
         Returns the ready descriptors of *also*; whether a message is there is what `take` tells.
         """
-        if self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[operator]
+        if self.readable():
             return set()
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
@@ -239,7 +247,7 @@ class BlockingEndpoint:
 
     def fileno(self) -> int:
         """The socket's edge-triggered descriptor, for select and friends."""
-        return int(self._socket.getsockopt(zmq.FD))  # type: ignore[arg-type]
+        return _option(self._socket, zmq.FD)
 
     def close(self) -> None:
         """Close; what libzmq has not sent yet gets a moment to go out."""

@@ -1,0 +1,260 @@
+"""The connecting side of a socket for programs without a loop: the shell over `ClientChannel` that waits by itself.
+
+Nothing happens behind the caller's back: there is no thread, so messages are taken, heartbeats sent and broken
+connections made anew only while `open`, `request` or `pump` runs.  As in `connection.py`, a socket whose server died is
+thrown away with everything queued in it, so no message meant for the old server reaches a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from .channel import Answered, Arrived, ClientChannel, ClientState, Garbled, Opened, Rejected, Replaced
+from .codec import encode
+from .connection import HELLO_AGAIN_SECONDS
+from .endpoints import BlockingEndpoint, open_pidfd, require_socket
+from .errors import ConnectionLost, OperationFailed, TotemdError
+from .messages.common import HEARTBEAT_SECONDS, Goodbye, Heartbeat, Refused, Welcome
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The server died or forgot us.  The connection is being made anew; `Opened` will follow when somebody answers."""
+
+    error: TotemdError
+
+
+Happening = Opened | Arrived[Any] | Rejected | Lost
+"""What `pump` returns.  `Rejected` while the connection is open: the server refused a message that was no request."""
+
+
+@dataclass(slots=True)
+class _Box:
+    """Where the reply to a request is put."""
+
+    reply: Any = None
+    error: TotemdError | None = None
+
+    @property
+    def filled(self) -> bool:
+        return self.reply is not None or self.error is not None
+
+
+class BlockingConnection(Generic[M]):
+    """A client's end of one socket.  Not for several threads at once, and not for a forked child."""
+
+    def __init__(self, path: Path, role: str, union: Any, *, service: str, software: str = "") -> None:
+        """*union* holds the messages that may arrive; *service* names the server in error texts.  Sends nothing."""
+        self._path = path
+        self._service = service
+        self._channel: ClientChannel[M, _Box] = ClientChannel(role, union, software)
+        self._endpoint: BlockingEndpoint | None = None
+        self._server_pidfd: int | None = None
+        self._happenings: deque[Happening] = deque()
+        self._next_beat = 0.0
+        self._process = os.getpid()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has let us in."""
+        return self._channel.state is ClientState.OPEN
+
+    @property
+    def welcome(self) -> Welcome | None:
+        """The server's latest welcome; None while there is no open connection."""
+        return self._channel.welcome
+
+    def open(self, timeout: float | None) -> Welcome:
+        """Connect, and wait at most *timeout* seconds until the server lets us in.
+
+        Raises:
+            ConnectionLost: nothing serves there, or it does not answer in time.
+            AccessDenied: this user may not.
+            ProtocolError: the server speaks another version.
+        """
+        require_socket(self._path, self._service)
+        self._connect()
+        deadline = _deadline(timeout)
+        while (left := _left(deadline)) is None or left > 0:
+            for happening in self.pump(left):
+                match happening:
+                    case Opened(welcome):
+                        return welcome
+                    case Rejected(error):
+                        self.close()
+                        raise error
+        self.close()
+        raise ConnectionLost(f"{self._service} did not answer at {self._path} within {timeout} s (is it still starting?)")
+
+    def send(self, message: msgspec.Struct, *payload: bytes | memoryview) -> None:
+        """Queue a message.
+
+        Raises:
+            ConnectionLost: the server has not let us in.
+        """
+        self.send_encoded((encode(message), *payload))
+
+    def send_encoded(self, frames: Sequence[bytes | memoryview]) -> None:
+        """Queue a message whose frames are made already; raises as `send` does."""
+        if self._channel.state is not ClientState.OPEN or self._endpoint is None:
+            raise ConnectionLost(f"not connected to {self._path}")
+        self._check_process()
+        self._endpoint.send(frames)
+
+    def request(self, message: msgspec.Struct, *payload: bytes | memoryview, timeout: float | None = None) -> Any:
+        """Send a message that has a `request` field and wait for its reply; what else happens is kept for `pump`.
+
+        Raises:
+            TimeoutError: no reply within *timeout* seconds; a late one is ignored.
+            ConnectionLost: the server went away before it answered.
+            TotemdError: the server refused.
+        """
+        box = _Box()
+        number = self._channel.expect(box)
+        try:
+            self.send(msgspec.structs.replace(message, request=number), *payload)
+            deadline = _deadline(timeout)
+            while not box.filled:
+                left = _left(deadline)
+                if left is not None and left <= 0:
+                    raise TimeoutError(f"{self._service} did not answer within {timeout} s")
+                self._turn(left)
+        finally:
+            self._channel.forget(number)
+        if box.error is not None:
+            raise box.error
+        return box.reply
+
+    def pump(self, timeout: float | None) -> list[Happening]:
+        """What has happened since the last call; waits at most *timeout* seconds for something (None: for ever).
+
+        Returns an empty list when nothing did.  A server that died is noticed here, and connected to again.
+        """
+        deadline = _deadline(timeout)
+        while not self._happenings:
+            left = _left(deadline)
+            self._turn(left)
+            if left is not None and left <= 0:
+                break
+        happenings = list(self._happenings)
+        self._happenings.clear()
+        return happenings
+
+    def has_input(self) -> bool:
+        """Whether `pump` would return something without waiting; sends may swallow the edge of `descriptors`."""
+        return bool(self._happenings) or (self._endpoint is not None and self._endpoint.readable())
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What to poll besides `has_input`: one of them is readable when `pump` has work.  They change on reconnect."""
+        fds = () if self._endpoint is None else (self._endpoint.fileno(),)
+        return fds if self._server_pidfd is None else (*fds, self._server_pidfd)
+
+    def close(self) -> None:
+        """Say goodbye and close; harmless when closed already, and in a forked child."""
+        if os.getpid() != self._process:
+            return
+        if self._endpoint is not None and self.is_open:
+            self._endpoint.send([encode(Goodbye())])
+        self._drop()
+        self._fail_waiters(ConnectionLost(f"the connection to {self._path} was closed"))
+
+    # -- one turn: wait, take everything, notice a death
+
+    def _turn(self, timeout: float | None) -> None:
+        """Wait once, at most *timeout* seconds, and act on everything that is there then."""
+        self._check_process()
+        if self._endpoint is None:
+            raise ConnectionLost(f"the connection to {self._path} is closed")
+        pause = max(0.0, self._next_beat - time.monotonic())
+        also = () if self._server_pidfd is None else (self._server_pidfd,)
+        ready = self._endpoint.wait(pause if timeout is None else min(timeout, pause), also)
+        while self._endpoint is not None and (frames := self._endpoint.take()) is not None:
+            self._receive(frames)
+        if self._server_pidfd in ready:
+            self._reconnect(ConnectionLost(f"{self._path}: the server died"))
+        elif time.monotonic() >= self._next_beat:
+            self._beat()
+
+    def _receive(self, frames: list[bytes]) -> None:
+        match self._channel.receive(frames):
+            case Opened(welcome) as opened:
+                self._watch(welcome)
+                self._happenings.append(opened)
+            case Arrived() as arrived:
+                self._happenings.append(arrived)
+            case Answered(box, message, _):
+                if isinstance(message, Refused):
+                    box.error = message.exception()
+                else:
+                    box.reply = message
+            case Replaced():
+                self._reconnect(ConnectionLost(f"{self._path}: the server has been replaced"))
+            case Rejected() as rejected:
+                self._happenings.append(rejected)
+            case Garbled() | None:
+                pass
+
+    def _watch(self, welcome: Welcome) -> None:
+        self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
+        if self._server_pidfd is None:
+            self._server_pidfd = open_pidfd(welcome.server_pid)
+
+    def _beat(self) -> None:
+        if self.is_open and self._endpoint is not None:
+            self._endpoint.send([encode(Heartbeat())])
+            self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
+        else:
+            self._connect()
+
+    def _connect(self) -> None:
+        self._drop()
+        self._endpoint = BlockingEndpoint(self._path)
+        self._endpoint.send(self._channel.hello())
+        self._next_beat = time.monotonic() + HELLO_AGAIN_SECONDS
+
+    def _reconnect(self, error: TotemdError) -> None:
+        was_open = self.is_open
+        self._connect()
+        self._fail_waiters(error)
+        if was_open:
+            self._happenings.append(Lost(error))
+
+    def _drop(self) -> None:
+        if self._server_pidfd is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._server_pidfd)
+            self._server_pidfd = None
+        if self._endpoint is not None:
+            self._endpoint.close()
+            self._endpoint = None
+        self._channel.hello()
+
+    def _fail_waiters(self, error: TotemdError) -> None:
+        for box in self._channel.abandon():
+            box.error = error
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise OperationFailed(
+                "this connection belongs to the process that opened it and cannot be used after fork(); "
+                "open a new one in the child"
+            )
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
