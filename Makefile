@@ -13,7 +13,7 @@ PYTHON := $(shell for each in python3 python3.14 python3.13 python3.12 python3.1
 endif
 
 SOURCES := pyproject.toml py.typed README.md LICENSE $(wildcard *.py) \
-	$(shell find executive ipc sam services -name '*.py' 2>/dev/null)
+	$(shell find executive ipc sam services testing -name '*.py' 2>/dev/null)
 # Changes when a module appears or goes, which no time stamp shows.
 SOURCES_LIST := $(shell echo $(sort $(SOURCES)) | cksum | tr ' ' '-')
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGE_FOLDERS = ("executive", "ipc", "sam", "services")
+PACKAGE_FOLDERS = ("executive", "ipc", "sam", "services", "testing")
 
 VOCABULARY = ("ipc.ids", "ipc.errors")
 """What every layer may speak about."""
@@ -85,7 +85,6 @@ LAYERS = (
     Layer("__init__", ("ipc", "services.cpg")),
     Layer("aio", ("ipc", "services.cpg", "__init__")),
     Layer("testing", ("ipc", "executive.control", "executive.keygen", "__init__", "aio")),
-    Layer("pytest_plugin", ("testing",)),
 )
 
 OWNERS = {"zmq": "ipc.endpoints"}
