@@ -7,7 +7,7 @@ from ....ipc.ids import Guarantee
 from ..wire.packets import Mcast
 from ..wire.packing import unpack
 from .context import Episode, Installed, RingContext, RingState
-from .effects import Deliver, Level, RegularConfiguration, TransitionalConfiguration
+from .effects import Deliver, Discarded, Level, RegularConfiguration, TransitionalConfiguration
 from .timers import Timer
 
 
@@ -59,7 +59,8 @@ def install(ring: RingContext, now: float) -> None:
     )
     _deliver_rest(ring, old)
     ring.assembler.reset()
-    ring.outbox.new_ring()
+    for void in ring.outbox.new_ring():
+        ring.emit(Discarded(void.number, void.channel, void.payload_bytes))
     joined = tuple(node for node in members if node not in recovery.survivors)
     ring.emit(RegularConfiguration(ring.ring, members, recovery.survivors, joined))
     ring.fact("ring.installed", Level.NOTICE, ring=str(ring.ring), members=members, joined=joined, left=left,

@@ -41,7 +41,7 @@ class Multicast:
 
 @dataclass(frozen=True, slots=True)
 class Unicast:
-    """Send to one node; it may be this node itself (a ring of one), which the core has handled already."""
+    """Send to one other node.  (A ring of one passes its token to itself inside the core.)"""
 
     to: int
     packet: AnyPacket
@@ -100,6 +100,15 @@ class Originated:
     payload_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """A submission of the sync lane was not sent before its ring ended; it would mean nothing on the next."""
+
+    number: int
+    channel: int
+    payload_bytes: int
+
+
 class Level(enum.IntEnum):
     """Severity of a fact."""
 
@@ -120,5 +129,13 @@ class Fact:
 
 
 Effect = (
-    Persist | Multicast | Unicast | Deliver | TransitionalConfiguration | RegularConfiguration | Originated | Fact
+    Persist
+    | Multicast
+    | Unicast
+    | Deliver
+    | TransitionalConfiguration
+    | RegularConfiguration
+    | Originated
+    | Discarded
+    | Fact
 )

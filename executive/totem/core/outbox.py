@@ -95,8 +95,15 @@ class Outbox:
             queue.popleft()
         return Frame(guarantee, pack(self._incarnation, parts), tuple(completed))
 
-    def new_ring(self) -> None:
-        """A regular configuration was delivered: the cut message starts over, the old ring's state exchange is void."""
+    def new_ring(self) -> list[Completed]:
+        """A regular configuration was delivered: the cut message starts over, the old ring's state exchange is void.
+
+        Returns the submissions of the exchange that will never be sent.
+        """
+        void = [
+            Completed(waiting.number, waiting.submission.channel, len(waiting.view))
+            for waiting in self._queues[Lane.SYNC]
+        ]
         for lane, queue in self._queues.items():
             if queue and queue[0].sent:
                 self._bytes[lane] += queue[0].sent
@@ -104,6 +111,7 @@ class Outbox:
         self._cut = None
         self._queues[Lane.SYNC].clear()
         self._bytes[Lane.SYNC] = 0
+        return void
 
     def _lane(self, application: bool) -> Lane | None:
         if self._cut is not None:

@@ -39,7 +39,7 @@ class RingParameters:
     """Body bytes after which a frame is full."""
     datagram_bytes: int = 1_400
     """What flow control counts as one unit."""
-    store_frames_max: int = 4_096
+    store_frames_max: int = 1_024
     """Frames a node keeps for retransmission; the slowest receiver throttles all (corosync: 16,384)."""
     submission_bytes_max: int = 2 * 1024 * 1024
     """Longest single submission (a batch of a service)."""

@@ -108,10 +108,6 @@ class Ring:
         self._context.installed.synchronised = True
         wake_ring(self._context, now)
 
-    def services_desynchronised(self) -> None:
-        """A new exchange begins on the installed ring: application messages wait again."""
-        self._context.installed.synchronised = False
-
     def expire(self, now: float) -> None:
         """Handle every timer that is due by *now*."""
         for _ in range(EXPIRIES_PER_CALL_MAX):

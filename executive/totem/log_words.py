@@ -1,0 +1,77 @@
+"""The ring's facts as log lines, in the words that corosync's users grep for (docs/operations.md lists them)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from ..runtime.logging import Logger
+from .core.effects import Fact, Level
+
+Fields = dict[str, Any]
+
+
+def say(log: Logger, fact: Fact) -> None:
+    """Log a fact: in corosync's words if it has some, else under its own name."""
+    fields = dict(fact.fields)
+    wording = _WORDING.get(fact.event)
+    if wording is None:
+        _LEVELS[fact.level](log)(fact.event, **fields)
+        return
+    for text in wording(fields):
+        _LEVELS[fact.level](log)(text, **{name: fields[name] for name in _KEPT.get(fact.event, ()) if name in fields})
+
+
+def _numbers(nodes: tuple[int, ...]) -> str:
+    return " ".join(map(str, nodes))
+
+
+def _installed(fields: Fields) -> Iterator[str]:
+    joined, left, clean = fields["joined"], fields["left"], fields["left_cleanly"]
+    text = f"A new membership ({fields['ring']}) was formed. Members"
+    if joined:
+        text += f" joined: {_numbers(joined)}"
+    if left:
+        text += f" left: {_numbers(left)}"
+    yield text
+    if failed := tuple(node for node in left if node not in clean):
+        yield f"Failed to receive the leave message. failed: {_numbers(failed)}"
+
+
+def _token_lost(fields: Fields) -> Iterator[str]:
+    yield (
+        f"A processor failed, forming new configuration: token timed out ({fields['timeout_ms']}ms), "
+        f"waiting {fields['consensus_ms']}ms for consensus."
+    )
+
+
+def _overdue(fields: Fields) -> Iterator[str]:
+    yield f"Token has not been received in {fields['waited_ms']} ms"
+
+
+def _retransmit_list(fields: Fields) -> Iterator[str]:
+    yield "Retransmit List: " + " ".join(f"{seq:x}" for seq in fields["missing"])
+
+
+def _failed_to_receive(fields: Fields) -> Iterator[str]:
+    yield f"FAILED TO RECEIVE: node {fields['node']} gets the token but not the messages"
+
+
+_WORDING: Final[dict[str, Callable[[Fields], Iterator[str]]]] = {
+    "ring.installed": _installed,
+    "ring.token_lost": _token_lost,
+    "ring.token_overdue": _overdue,
+    "ring.retransmit_list": _retransmit_list,
+    "ring.failed_to_receive": _failed_to_receive,
+}
+
+_KEPT: Final[dict[str, tuple[str, ...]]] = {"ring.installed": ("members", "because", "took_ms", "rounds")}
+"""Fields that follow the words as key=value."""
+
+_LEVELS: Final[dict[Level, Callable[[Logger], Callable[..., None]]]] = {
+    Level.DEBUG: lambda log: log.debug,
+    Level.INFO: lambda log: log.info,
+    Level.NOTICE: lambda log: log.notice,
+    Level.WARNING: lambda log: log.warning,
+    Level.ERROR: lambda log: log.err,
+}

@@ -1,0 +1,65 @@
+"""From the configuration to the core's parameters; pure."""
+
+from __future__ import annotations
+
+import zlib
+
+import msgspec
+
+from ..config.model import Configuration
+from .core.parameters import RingParameters
+from .wire.codec import MCAST_OVERHEAD_BYTES
+from .wire.packets import FRAME_BODY_BYTES_MAX
+
+FRAME_DATAGRAMS = 16
+"""Datagrams of a full frame: large enough to pay the seal and the token once for many messages, small enough that one
+lost datagram does not cost much, and that a frame fits what one node may send per visit (max_messages, 17)."""
+
+_MS = 0.001
+
+
+def ring_parameters(configuration: Configuration, datagram_bytes: int) -> RingParameters:
+    """The core's constants; *datagram_bytes* is what one datagram carries of a frame."""
+    totem = configuration.totem
+    # An encapsulated frame is one header longer than an ordinary one, and must still fit.
+    frame_bytes = min(FRAME_DATAGRAMS * datagram_bytes, FRAME_BODY_BYTES_MAX) - 2 * MCAST_OVERHEAD_BYTES
+    heartbeat = totem.heartbeat_failures_allowed * totem.token_retransmit + totem.max_network_delay
+    heartbeat_on = totem.heartbeat_failures_allowed > 0 and heartbeat < totem.token
+    return RingParameters(
+        node_id=configuration.local_node_id,
+        token=totem.token * _MS,
+        token_retransmit=totem.token_retransmit * _MS,
+        hold=totem.hold * _MS,
+        join=totem.join * _MS,
+        consensus=totem.consensus * _MS,
+        merge=totem.merge * _MS,
+        send_join=totem.send_join * _MS,
+        token_warning=totem.token * totem.token_warning / 100 * _MS,
+        heartbeat=heartbeat * _MS if heartbeat_on else 0.0,
+        fail_recv_const=totem.fail_recv_const,
+        seqno_unchanged_const=totem.seqno_unchanged_const,
+        miss_count_const=totem.miss_count_const,
+        window_size=totem.window_size,
+        max_messages=totem.max_messages,
+        cancel_token_hold_on_retransmit=totem.cancel_token_hold_on_retransmit,
+        frame_bytes=frame_bytes,
+        datagram_bytes=datagram_bytes,
+        options_digest=options_digest(configuration),
+    )
+
+
+def options_digest(configuration: Configuration) -> int:
+    """A checksum of what should be equal on all nodes of a ring; differences are logged, not enforced."""
+    totem = configuration.totem
+    relevant = (
+        totem.token,
+        totem.token_retransmit,
+        totem.consensus,
+        totem.join,
+        totem.merge,
+        totem.window_size,
+        totem.max_messages,
+        totem.netmtu,
+        configuration.node_ids,
+    )
+    return zlib.crc32(msgspec.msgpack.encode(relevant))

@@ -1,0 +1,72 @@
+"""The durable ring sequence (reference: totem.md §1.2): a ring's name must never be used twice.
+
+The file is corosync's: `ringid_NODEID` in the state directory, mode 0600, eight bytes, an unsigned 64-bit number in host
+order.  It is replaced atomically, and durable when `write` returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from pathlib import Path
+
+from ...ipc.errors import OperationFailed
+
+_FORMAT = struct.Struct("=Q")
+
+
+class RingSequenceFile:
+    """Reads and writes one node's ring sequence."""
+
+    def __init__(self, state_dir: Path, node_id: int) -> None:
+        self.path = state_dir / f"ringid_{node_id}"
+
+    def read(self) -> int:
+        """The stored sequence; 0 if there is none yet.
+
+        Raises:
+            OperationFailed: the file cannot be read, or holds something else.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise OperationFailed(f"{self.path}: cannot be read: {error.strerror}") from None
+        if len(content) != _FORMAT.size:
+            raise OperationFailed(
+                f"{self.path}: holds {len(content)} bytes instead of {_FORMAT.size}.  It keeps ring names unique; if it "
+                f"is damaged, remove it while the other nodes run, so that this node learns their sequence"
+            )
+        return int(_FORMAT.unpack(content)[0])
+
+    def write(self, sequence: int) -> None:
+        """Store *sequence*; it is on disk when this returns.
+
+        Raises:
+            OperationFailed: it could not be stored (full disk, read-only directory); the old value stays.
+        """
+        temporary = self.path.with_suffix(".new")
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(fd, _FORMAT.pack(sequence))
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.replace(temporary, self.path)
+            _sync_directory(self.path.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise OperationFailed(f"{self.path}: the ring sequence cannot be stored: {error.strerror}") from None
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
