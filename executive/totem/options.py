@@ -9,7 +9,11 @@ import msgspec
 from ..config.model import Configuration
 from .core.parameters import RingParameters
 from .wire.codec import MCAST_OVERHEAD_BYTES
+from .wire.datagrams import FRAGMENT_OVERHEAD_BYTES
+from .wire.frames import FrameSettings
 from .wire.packets import FRAME_BODY_BYTES_MAX
+from .wire.seal import FRAME_OVERHEAD_BYTES
+from .wire.suites import Suite
 
 FRAME_DATAGRAMS = 16
 """Datagrams of a full frame: large enough to pay the seal and the token once for many messages, small enough that one
@@ -18,11 +22,31 @@ lost datagram does not cost much, and that a frame fits what one node may send p
 _MS = 0.001
 
 
-def ring_parameters(configuration: Configuration, datagram_bytes: int) -> RingParameters:
-    """The core's constants; *datagram_bytes* is what one datagram carries of a frame."""
+def frame_bytes_per_datagram(size: int) -> int:
+    """What a datagram of *size* bytes carries of a frame: the unit of flow control."""
+    return size - FRAGMENT_OVERHEAD_BYTES
+
+
+def frame_settings(configuration: Configuration, key: bytes, size: int) -> FrameSettings:
+    """What the frame layer needs to know."""
+    totem = configuration.totem
+    return FrameSettings(
+        node_id=configuration.local_node_id,
+        cluster_name=totem.cluster_name,
+        suite=Suite.chosen(totem.cipher, totem.integrity),
+        key=key,
+        nodes=configuration.node_ids,
+        admit_unlisted=not totem.block_unlisted_ips,
+        datagram_bytes=size,
+    )
+
+
+def ring_parameters(configuration: Configuration, unit_bytes: int) -> RingParameters:
+    """The core's constants; *unit_bytes* is what one datagram carries of a frame."""
     totem = configuration.totem
     # An encapsulated frame is one header longer than an ordinary one, and must still fit.
-    frame_bytes = min(FRAME_DATAGRAMS * datagram_bytes, FRAME_BODY_BYTES_MAX) - 2 * MCAST_OVERHEAD_BYTES
+    frame_bytes = min(FRAME_DATAGRAMS * unit_bytes - FRAME_OVERHEAD_BYTES, FRAME_BODY_BYTES_MAX)
+    frame_bytes -= 2 * MCAST_OVERHEAD_BYTES
     heartbeat = totem.heartbeat_failures_allowed * totem.token_retransmit + totem.max_network_delay
     heartbeat_on = totem.heartbeat_failures_allowed > 0 and heartbeat < totem.token
     return RingParameters(
@@ -43,7 +67,7 @@ def ring_parameters(configuration: Configuration, datagram_bytes: int) -> RingPa
         max_messages=totem.max_messages,
         cancel_token_hold_on_retransmit=totem.cancel_token_hold_on_retransmit,
         frame_bytes=frame_bytes,
-        datagram_bytes=datagram_bytes,
+        datagram_bytes=unit_bytes,
         options_digest=options_digest(configuration),
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ....ipc.ids import RingId
@@ -184,6 +184,18 @@ class RingContext:
         """The process was paused: what lies in the sockets is old."""
         self.left = False
         self.last_join_sent = float("-inf")
+
+    def reconfigure(self, parameters: RingParameters) -> None:
+        """Other constants; the identity and what sizes depend on stay as they were at boot."""
+        self.parameters = replace(
+            parameters,
+            node_id=self.me,
+            frame_bytes=self.parameters.frame_bytes,
+            datagram_bytes=self.parameters.datagram_bytes,
+            store_frames_max=self.parameters.store_frames_max,
+        )
+        self.rotation.flow.window = parameters.window_size
+        self.rotation.flow.per_visit = parameters.max_messages
 
     def new_rotation(self, members: tuple[int, ...]) -> Rotation:
         """Fresh per-ring variables; the target is our successor in ring order."""

@@ -131,6 +131,10 @@ class Ring:
         """Everything that had piled up during the pause was handed in."""
         self._context.flushing = False
 
+    def reconfigure(self, parameters: RingParameters) -> None:
+        """Use other constants from now on; timers that run keep their deadlines."""
+        self._context.reconfigure(parameters)
+
     def gather(self, now: float) -> None:
         """Look for a new membership now (administrator's request)."""
         if self._context.state is RingState.OPERATIONAL and not self._context.left:
