@@ -43,8 +43,8 @@ from .core.effects import (
 from .core.ring import Ring
 from .core.submission import Submission
 from .links.base import Link, Received
+from .links.factory import create_link
 from .links.settings import LinkSettings
-from .links.udpu import UdpuLink
 from .log_words import say
 from .metrics import totem_metrics
 from .options import frame_bytes_per_datagram, frame_settings, ring_parameters
@@ -103,7 +103,7 @@ class TotemProcess:
     async def start(self) -> None:
         """Open the link and join the ring."""
         realtime.request(self._configuration.system, self._log)
-        self._link = UdpuLink(LinkSettings.of(self._configuration), self._arrived, self._log)
+        self._link, _ = create_link(self._configuration, self._arrived, self._log)
         self._link.open()
         now = clock()
         self._pause.seen(now)
