@@ -155,6 +155,7 @@ class _Child:
         self._program: ChildProgram | None = None
         self._starting: asyncio.Task[None] | None = None
         self._ready = False
+        self._reloaded: msgspec.Raw | None = None
         self._doomed = False
         self.finished: asyncio.Future[int] = self._loop.create_future()
         self._loop.set_exception_handler(self._mishap)
@@ -223,6 +224,8 @@ class _Child:
                 if not (self._doomed or self.finished.done()):
                     self._send(Ready())
                     self._ready = True
+                    if self._reloaded is not None:
+                        self._reconfigure(self._reloaded)
             case ConfigurationError():
                 self._fatal(f"{self._name}: {error}")
             case TotemdError() | OSError():
@@ -235,9 +238,11 @@ class _Child:
     def _reconfigure(self, raw: msgspec.Raw) -> None:
         try:
             configuration = msgspec.msgpack.decode(raw, type=Configuration)
+            if self._program is None or not self._ready:
+                self._reloaded = raw  # after the start, which goes on with what it began with
+                return
             logging.configure(configuration.logging, self._name.upper())
-            if self._program is not None:
-                self._program.reconfigure(configuration)
+            self._program.reconfigure(configuration)
         except (msgspec.MsgspecError, TotemdError) as error:
             self._log.err("the new configuration was not taken over", reason=str(error))
 

@@ -1,0 +1,1 @@
+"""The process tree of a node: its children as data (specs), what is to be done (plan, pure), and doing it (process)."""

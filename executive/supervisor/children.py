@@ -1,0 +1,94 @@
+"""Child processes: start, watch, signal, reap.  What to do with them is decided in `plan`.
+
+A child is a fresh interpreter, never a fork of this process: it inherits no loop, no ZeroMQ context and no lock.
+It shares the executive's session, so that a terminal's hang-up still concerns the node, but has a process group of
+its own: a Ctrl-C or Ctrl-Z typed at the executive is for the executive alone, which then stops its children in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import site
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ..runtime.child import LIFELINE_VARIABLE
+from .plan import Exit
+from .specs import ChildSpec
+
+_NOT_FOR_CHILDREN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+"""Environment variables by which a service manager talks to its one main process."""
+
+
+class ChildProcess:
+    """A running child: pid, pidfd, lifeline."""
+
+    def __init__(self, spec: ChildSpec, run_dir: Path, ended: Callable[[str, Exit], None]) -> None:
+        """Start it; *ended* is called once, from the running loop, when it has ended and been reaped.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        self.name = spec.name
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        read_end, self._lifeline = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                # -P: the working directory is no place to import modules from; anybody might have put them there.
+                [sys.executable, "-P", *spec.command, "--run-dir", str(run_dir)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(read_end,),
+                process_group=0,
+                env=child_environment(os.environ, read_end),
+            )
+        except OSError:
+            self.cut_lifeline()
+            raise
+        finally:
+            os.close(read_end)
+        self.pid = self._process.pid
+        self._pidfd = os.pidfd_open(self.pid)
+        self._loop.add_reader(self._pidfd, self._reap)
+
+    def kill(self) -> None:
+        """SIGKILL; harmless when it has just ended."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def cut_lifeline(self) -> None:
+        """Let it notice that nobody needs it: it stops by itself, even if it has not connected yet."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+
+    def _reap(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        code = self._process.wait()
+        self.cut_lifeline()
+        self._ended(self.name, Exit(signal=-code) if code < 0 else Exit(code=code))
+
+
+def child_environment(environment: Mapping[str, str], lifeline: int) -> dict[str, str]:
+    """The environment of a child."""
+    variables = {key: value for key, value in environment.items() if key not in _NOT_FOR_CHILDREN}
+    variables[LIFELINE_VARIABLE] = str(lifeline)
+    if root := _import_root():
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, (variables.get("PYTHONPATH", ""), root)))
+    return variables
+
+
+def _import_root() -> str:
+    """The folder that this package was imported from, if a fresh interpreter would not look there by itself.
+
+    That is so when totemd was started with `python -m` beside an uninstalled checkout.
+    """
+    root = str(Path(__file__).absolute().parents[3])
+    installed = {*site.getsitepackages(), site.getusersitepackages()}
+    return root if root in sys.path and root not in installed else ""
