@@ -1,0 +1,72 @@
+"""A node's processes seen from outside: the executive and everything that descends from it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterable
+
+import psutil
+
+from ..ipc.errors import NotFound
+
+MODULES = {
+    "totem": "totemd.executive.totem",
+    "cpg": "totemd.services.cpg",
+    "sam": "totemd.sam",
+}
+"""Child of the executive -> the module it is started as."""
+
+EXECUTIVE = "executive"
+"""The name of the executive itself where a process of a node is meant."""
+
+
+def family(executive: int) -> list[psutil.Process]:
+    """The executive, which comes first, and its descendants; empty when it has ended."""
+    try:
+        parent = psutil.Process(executive)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def child(executive: int, name: str) -> psutil.Process:
+    """The running child of that name.
+
+    Raises:
+        NotFound: there is none at this moment.
+    """
+    if name == EXECUTIVE:
+        wanted = family(executive)[:1]
+    else:
+        wanted = [each for each in family(executive)[1:] if MODULES[name] in _command(each)]
+    if not wanted:
+        raise NotFound(f"process {executive} has no running {name}")
+    return wanted[0]
+
+
+def kill(executive: int) -> None:
+    """SIGKILL all of them.  The executive is stopped first, so that it cannot start anybody meanwhile."""
+    send([psutil.Process(executive)] if psutil.pid_exists(executive) else [], signal.SIGSTOP)
+    members = family(executive)
+    send(members, signal.SIGKILL)
+    psutil.wait_procs(members[1:], timeout=5)
+
+
+def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    """Send a signal to those that still exist."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
+def mentioning(text: str) -> list[psutil.Process]:
+    """All processes of this machine whose command line holds *text*: how leftovers are found."""
+    return [each for each in psutil.process_iter() if any(text in word for word in _command(each))]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []

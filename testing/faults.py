@@ -1,0 +1,97 @@
+"""What the network between the nodes does: partitions and losses.
+
+Nodes of a test cluster are started with a faulty link in the place of the real one (see
+`totemd.executive.totem.links.faults`).  It takes commands at a socket, and carries out a file of them when it opens,
+so that a node that starts inside a partition is inside it from its first datagram on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ..ipc.errors import InvalidArgument, OperationFailed
+from .node import Node
+
+FAULTS_VARIABLE = "TOTEMD_TEST_FAULTS"
+"""Environment variable of a node: the path of its command socket."""
+
+FIRST_COMMAND_SUFFIX = ".first"
+"""Added to that path: the file with the command that holds from the start."""
+
+ANSWER_SECONDS = 5.0
+"""How long a node may take to carry a command out."""
+
+ANSWER_BYTES_MAX = 65_536
+
+
+class Faults:
+    """The faults of one cluster's network."""
+
+    def __init__(self, nodes: Mapping[int, Node], directory: Path) -> None:
+        self._nodes = nodes
+        self._directory = directory
+        self._answers = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._answers.bind(str(directory / "answers.sock"))
+        self._answers.settimeout(ANSWER_SECONDS)
+        self._blocked: dict[int, list[int]] = {}
+        self._loss = 0.0
+
+    def command_path(self, node_id: int) -> Path:
+        """Where a node takes commands."""
+        return self._directory / f"faults-{node_id}.sock"
+
+    def partition(self, sides: Sequence[Iterable[int]]) -> None:
+        """Nodes hear only those on their own side; a node on no side hears nobody."""
+        side_of: dict[int, int] = {}
+        for index, side in enumerate(sides):
+            for node_id in side:
+                if node_id not in self._nodes or node_id in side_of:
+                    raise InvalidArgument(f"node {node_id} is {'on two sides' if node_id in side_of else 'not there'}")
+                side_of[node_id] = index
+        for node_id in self._nodes:
+            mine = side_of.get(node_id)
+            self._blocked[node_id] = [
+                other for other in self._nodes if other != node_id and (mine is None or side_of.get(other) != mine)
+            ]
+        self._tell()
+
+    def loss(self, share: float) -> None:
+        """Each datagram is lost with this probability on its way."""
+        self._loss = share
+        self._tell()
+
+    def heal(self) -> None:
+        """No partition, no loss."""
+        self._blocked.clear()
+        self._loss = 0.0
+        self._tell()
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._answers.close()
+
+    def _tell(self) -> None:
+        for node_id, node in self._nodes.items():
+            command = json.dumps({"block": self._blocked.get(node_id, []), "loss": self._loss}).encode()
+            path = self.command_path(node_id)
+            first = Path(f"{path}{FIRST_COMMAND_SUFFIX}.new")
+            first.write_bytes(command)
+            os.replace(first, f"{path}{FIRST_COMMAND_SUFFIX}")
+            if node.is_running and not node.is_paused:
+                self._send(path, command)
+
+    def _send(self, path: Path, command: bytes) -> None:
+        try:
+            self._answers.sendto(command, str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return  # its network process is starting, and will find the file
+        try:
+            answer = json.loads(self._answers.recv(ANSWER_BYTES_MAX))
+        except TimeoutError:
+            raise OperationFailed(f"{path}: no answer to {command!r} within {ANSWER_SECONDS:g} s") from None
+        if "error" in answer:
+            raise OperationFailed(f"{path}: {command!r}: {answer['error']}")

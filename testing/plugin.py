@@ -1,0 +1,48 @@
+"""The pytest fixture `totemd_cluster`: clusters that end with the test, and show their logs when it fails.
+
+pytest finds it by itself where totemd is installed:
+
+    def test_my_service(totemd_cluster):
+        cluster = totemd_cluster(3, token=500)
+        …
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from .cluster import Cluster
+
+LOG_LINES_SHOWN = 40
+"""Last lines of each node's log in the report of a failed test."""
+
+_clusters = pytest.StashKey[list[Cluster]]()
+
+
+@pytest.fixture
+def totemd_cluster(request: pytest.FixtureRequest) -> Iterator[Callable[..., Cluster]]:
+    """Call it like `totemd.testing.Cluster`; what it returns has been started, unless `start=False`."""
+    clusters = request.node.stash.setdefault(_clusters, [])
+
+    def make(*arguments: Any, **options: Any) -> Cluster:
+        cluster = Cluster(*arguments, **options)
+        clusters.append(cluster)
+        return cluster.__enter__()
+
+    yield make
+    for cluster in clusters:
+        cluster.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Add the nodes' last words to the report of a failed test."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for cluster in item.stash.get(_clusters, []):
+            for node in cluster:
+                report.sections.append((f"log of node {node.node_id}", node.last_words(LOG_LINES_SHOWN)))
+    return report
