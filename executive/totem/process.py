@@ -7,6 +7,7 @@ protocol is here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import time
@@ -61,6 +62,9 @@ from .wire.seal import BOOT_BYTES
 DROPS_LOGGED_SECONDS = 10.0
 """Lines about bad packets: one per reason in so many seconds, with the number of those held back."""
 
+LAST_WORDS_SECONDS = 0.4
+"""How long a leaving node waits for its last messages (that its services are gone) to reach everybody."""
+
 DUPLICATE_FATAL = "another process with node id {node} runs at {address}; node ids must be unique"
 
 
@@ -92,6 +96,8 @@ class TotemProcess:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._ticker: asyncio.TimerHandle | None = None
+        self._quiet = asyncio.Event()
+        """Everything that services submitted has its place, and everybody has it."""
         self._parked: list[tuple[Token, int]] = []
         """Tokens that wait because a service here is behind; they slow the ring down to its pace."""
         self._pumping = self._pump_scheduled = False
@@ -146,6 +152,9 @@ class TotemProcess:
         """Leave the ring, so that the others need not wait for a timeout."""
         if self._link is None:
             return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await self._quiet.wait()
         now = clock()
         self._ring.leave(now)
         self._pump(now)
@@ -328,6 +337,10 @@ class TotemProcess:
             self._pumping = False
         self._stream.feed.flush()
         self._rearm(now)
+        if self._ring.quiet:
+            self._quiet.set()
+        else:
+            self._quiet.clear()
 
     def _carry_out(self, effect: Effect, now: float) -> None:
         match effect:

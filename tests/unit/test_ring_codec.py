@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from totemd.executive.totem.wire.codec import MCAST_OVERHEAD_BYTES, decode, decode_encapsulated, encode
 from totemd.executive.totem.wire.packets import (
     AnyPacket,

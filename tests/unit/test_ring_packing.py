@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from totemd.executive.totem.core.assembly import Assembler
 from totemd.executive.totem.core.outbox import Frame, Outbox
 from totemd.executive.totem.core.submission import Submission

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
+from totemd.executive.config.model import Configuration, TotemOptions
 from totemd.executive.totem.announcements import Down, Roster, Services, Up, decode, encode
 from totemd.executive.totem.core.backoff import MergeBackoff
 from totemd.executive.totem.core.context import RingState
@@ -19,7 +19,6 @@ from totemd.executive.totem.core.timers import Timer, Timers
 from totemd.executive.totem.options import options_digest, ring_parameters
 from totemd.executive.totem.state_file import RingSequenceFile
 from totemd.executive.totem.wire.packets import FRAME_BODY_BYTES_MAX, Packet, Token
-from totemd.executive.config.model import Configuration, TotemOptions
 from totemd.ipc.errors import MalformedMessage, OperationFailed
 from totemd.ipc.ids import RingId
 from totemd.ipc.messages.stream import ServiceDown, ServiceList, ServiceUp

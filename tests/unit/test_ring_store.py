@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from totemd.executive.totem.core.store import FrameStore
 from totemd.executive.totem.wire.packets import Mcast
 from totemd.ipc.ids import Guarantee, RingId

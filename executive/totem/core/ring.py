@@ -69,6 +69,15 @@ class Ring:
         return self._context.outbox.waiting_bytes
 
     @property
+    def quiet(self) -> bool:
+        """Whether everything submitted here was originated, and every message of the ring is known to be everywhere."""
+        context = self._context
+        return not context.outbox.waiting_bytes and (
+            context.state is RingState.OPERATIONAL
+            and context.rotation.safe >= max(context.installed.store.highest, context.installed.delivered)
+        )
+
+    @property
     def counters(self) -> Counter[str]:
         """How often each thing happened; names are stable within a release."""
         return self._context.counters
