@@ -1,7 +1,7 @@
 """The durable ring sequence (reference: totem.md §1.2): a ring's name must never be used twice.
 
-The file is corosync's: `ringid_NODEID` in the state directory, mode 0600, eight bytes, an unsigned 64-bit number in host
-order.  It is replaced atomically, and durable when `write` returns.
+The file is corosync's: `ringid_NODEID` in the state directory, mode 0600, eight bytes, an unsigned 64-bit number in
+host order.  It is replaced atomically, and durable when `write` returns.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class RingSequenceFile:
             raise OperationFailed(f"{self.path}: cannot be read: {error.strerror}") from None
         if len(content) != _FORMAT.size:
             raise OperationFailed(
-                f"{self.path}: holds {len(content)} bytes instead of {_FORMAT.size}.  It keeps ring names unique; if it "
-                f"is damaged, remove it while the other nodes run, so that this node learns their sequence"
+                f"{self.path}: holds {len(content)} bytes instead of {_FORMAT.size}.  It keeps ring names unique; if "
+                f"it is damaged, remove it while the other nodes run, so that this node learns their sequence"
             )
         return int(_FORMAT.unpack(content)[0])
 

@@ -1,7 +1,7 @@
-"""The membership protocol as a table: what each state does with each packet and each timer (reference: totem.md §3).
+"""The membership protocol as a table: what each state does with each packet and timer (reference: totem.md §3).
 
-Every pair is decided, "ignore" included; a test proves that none is missing.  A reaction is a short function named after
-the situation.
+Every pair is decided, "ignore" included; a test proves that none is missing.  A reaction is a short function named
+after the situation.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def frame_while_gathering(ring: RingContext, frame: Mcast, sender: int, now: flo
 
 
 def frame_while_recovering(ring: RingContext, frame: Mcast, sender: int, now: float) -> None:
-    """Only re-broadcasts: the old ring's store is frozen, and nobody sends ordinary frames before all have installed."""
+    """Only re-broadcasts: the old store is frozen, and nobody sends ordinary frames before all have installed."""
     if frame.ring == ring.ring and frame.encapsulated:
         take_frame(ring, frame)
     elif frame.ring == ring.ring:
