@@ -108,7 +108,8 @@ def _without_file(file: Path, settings: Settings, machine: Host) -> Configuratio
     notice = (
         f"there is no {file}: this node is alone, with defaults: node id {configuration.local_node_id}, "
         f"address {LOOPBACK}, UDP port {configuration.interfaces[0].port}, token {totem.token} ms, packets not "
-        f"encrypted, state in {configuration.system.state_dir}; write {file}, or name another with -c or {CONFIG_FILE_VARIABLE}"
+        f"encrypted, state in {configuration.system.state_dir}; write {file}, or name another with -c or "
+        f"{CONFIG_FILE_VARIABLE}"
     )
     return msgspec.structs.replace(configuration, sources=(), notices=(notice,))
 

@@ -22,6 +22,12 @@ DEFAULT_KEY_FILE = "/etc/corosync/authkey"
 DEFAULT_STATE_DIR = "/var/lib/corosync"
 """Where root keeps the ring sequence when neither the file nor a run directory says."""
 
+KEY_BITS_MIN = 1024
+"""Shortest cluster key."""
+
+KEY_BITS_MAX = 32768
+"""Longest cluster key."""
+
 LOOPBACK = "127.0.0.1"
 """Address of the lone node of a machine without configuration."""
 

@@ -152,10 +152,12 @@ def effective_values(
     """Configured values (defaults filled in), effective ones, and those that are out of bounds.
 
     *facts* are part of both results: values that formulas use (`nodes` …), or that replace a default (`linknumber`).
-    A formula may use options of earlier rows only.
+    A formula may use options of earlier rows only.  What is out of bounds because of something that is reported
+    already is not reported again.
     """
     configured, effective = Values(facts), Values(facts)
     wrong: list[OutOfBounds] = []
+    spoiled: set[str] = set()
     for option in options:
         value = given.get(option.key)
         if value is None or (value == 0 and option.zero_is_default):
@@ -166,7 +168,10 @@ def effective_values(
         if option.effective is not None:
             value = effective[option.key] = option.effective.compute(effective)
         if option.at_least is not None and isinstance(value, int) and value < option.at_least:
-            wrong.append(_out_of_bounds(option, value, given))
+            fault = _out_of_bounds(option, value, given)
+            if not spoiled.intersection(fault.blamed):
+                wrong.append(fault)
+            spoiled.add(option.key)
     return configured, effective, tuple(wrong)
 
 

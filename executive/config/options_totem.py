@@ -6,7 +6,7 @@ Source of bounds and defaults: corosync.conf(5) and the checks of corosync 3.1.7
 from __future__ import annotations
 
 from .kinds import I32_MAX, I32_MIN, U64_MAX, Choice, Exactly, FilePath, Integer, KeyText, Switch, Text
-from .model import DEFAULT_KEY_FILE
+from .model import DEFAULT_KEY_FILE, KEY_BITS_MAX, KEY_BITS_MIN
 from .options import Derived, Effect, Option, Relation
 from .options_timers import FLOW, TIMERS
 
@@ -18,9 +18,6 @@ NETMTU_MIN = 576
 
 NETMTU_MAX = 65535
 """Largest IP packet."""
-
-KEY_BITS_MIN, KEY_BITS_MAX = 1024, 32768
-"""Size of a cluster key, as in corosync."""
 
 ADDRESSING = (
     Option(
