@@ -1,4 +1,4 @@
-"""Pause detection (reference: totem.md §5.7): was this process stopped, so that what it reads now is old news?"""
+"""Pause detection (docs/totem.md §5.7): was this process stopped, so that what it reads now is old news?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The durable ring sequence (reference: totem.md §1.2): a ring's name must never be used twice.
+"""The durable ring sequence (docs/totem.md §1.2): a ring's name must never be used twice.
 
 The file is corosync's: `ringid_NODEID` in the state directory, mode 0600, eight bytes, an unsigned 64-bit number in
 host order.  It is replaced atomically, and durable when `write` returns.

@@ -16,7 +16,7 @@ from .common import Wire
 
 
 class Lane(enum.IntEnum):
-    """Which of a node's two queues a submission takes (reference: sync and app queue)."""
+    """Which of a node's two queues a submission takes (docs/totem.md §8)."""
 
     SYNC = 0
     """State exchange of services: originated as soon as the ring stands."""

@@ -1,4 +1,4 @@
-"""Merge back-off (reference: totem.md §5.8, rule B): a node that was just excluded is not merged with again at once.
+"""Merge back-off (docs/totem.md §5.8, rule B): a node that was just excluded is not merged with again at once.
 
 It stops two nodes that cannot hear each other from forming and losing a ring for ever.  Only merge detects and foreign
 data are ignored, never joins: ignoring joins makes the back-offs of both sides alternate and some runs never converge.

@@ -1,4 +1,4 @@
-"""Everything a ring's core knows, grouped by how long it lives (reference: totem.md §1.3).
+"""Everything a ring's core knows, grouped by how long it lives (docs/totem.md §1.3).
 
 `Boot` lives as long as the process, `Installed` until the next ring is installed (it survives failed attempts),
 `Episode` from leaving OPERATIONAL to the next install, `Rotation` from entering COMMIT on, `Recovery` for one attempt.

@@ -1,6 +1,6 @@
 """What the core decided: data, to be carried out by the shell in this order.
 
-Contract (reference: totem.md §1.4): effects are executed in order, and nothing after a `Persist` may leave the machine
+Contract (docs/totem.md §1.4): effects are executed in order, and nothing after a `Persist` may leave the machine
 before it is durable.
 """
 

@@ -1,4 +1,4 @@
-"""Flow control (reference: totem.md §4.5), counted in datagram units so that frames of any size weigh what they are."""
+"""Flow control (docs/totem.md §4.5), counted in datagram units so that frames of any size weigh what they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gather and commit: who forms the next ring (reference: totem.md §5)."""
+"""Gather and commit: who forms the next ring (docs/totem.md §5)."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def agreeing(ring: RingContext) -> set[int]:
 
 
 def consider_join(ring: RingContext, join: Join, sender: int, now: float) -> None:
-    """A join or leave while we gather: the rows of the reference's §5.2, in its order."""
+    """A join or leave while we gather: the rows of docs/totem.md §5.2, in that order."""
     episode = ring.episode
     ring.highest_ring_sequence = max(ring.highest_ring_sequence, join.ring_sequence)
     if join.leaving:

@@ -1,6 +1,6 @@
-"""The token visit: the total order, retransmission, flow control (reference: totem.md §4).
+"""The token visit: the total order, retransmission, flow control (docs/totem.md §4).
 
-`visit` is the protocol's inner loop; its steps are in the order that the reference proves correct.
+`visit` is the protocol's inner loop; the order of its steps matters (docs/totem.md §4).
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _received_by_all(ring: RingContext, token: Token, highest: int) -> tuple[int
 
 
 def _fails_to_receive(ring: RingContext, received: int, held_back_by: int, now: float) -> bool:
-    """Give up a member that gets the token but not the messages (reference: §4.4): by visits and by time."""
+    """Give up a member that gets the token but not the messages (docs/totem.md §4.4): by visits and by time."""
     rotation, parameters = ring.rotation, ring.parameters
     if received != rotation.forwarded or held_back_by == NOBODY:
         rotation.standstill_visits = 0

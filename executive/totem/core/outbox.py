@@ -1,6 +1,6 @@
 """The sender's side of packing: submissions wait here, and become frames when the token is here.
 
-Rules F1 to F5 of the reference (totem.md §7): the parts of one message are consecutive among this node's frames; AGREED
+docs/totem.md §7: the parts of one message are consecutive among this node's frames; AGREED
 and SAFE never share a frame; a message cut by a membership change is put back whole.
 """
 

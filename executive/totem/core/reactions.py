@@ -1,4 +1,4 @@
-"""The membership protocol as a table: what each state does with each packet and timer (reference: totem.md §3).
+"""The membership protocol as a table: what each state does with each packet and timer (docs/totem.md §3).
 
 Every pair is decided, "ignore" included; a test proves that none is missing.  A reaction is a short function named
 after the situation.

@@ -1,4 +1,4 @@
-"""Recovery: bring the old ring's messages to everybody who came along (reference: totem.md §6).
+"""Recovery: bring the old ring's messages to everybody who came along (docs/totem.md §6).
 
 The messages travel inside messages of the new ring, so its numbering, retransmission and flow control apply to them.
 """

@@ -1,4 +1,4 @@
-"""What a frame carries: whole messages and parts of messages, each describing itself (reference: totem.md §7).
+"""What a frame carries: whole messages and parts of messages, each describing itself (docs/totem.md §7).
 
 Nothing depends on the neighbours of a part: a bad or missing one costs its own message only.
 """

@@ -1,0 +1,168 @@
+"""The frame layer: packets in, datagrams out, and back.  The totem process talks to this and to its link only.
+
+```
+seal(packet)  ─ seal ─ cut ──► datagrams for any number of receivers
+receive(datagram) ─ reassemble ─ open ─ prove the sender, drop replays ──► take_events()
+```
+
+Pure: time and random bytes come in, what is to be done comes out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import assert_never
+
+from .datagrams import Frame, Reassembler, Source, cut
+from .events import Dropped, DuplicateNode, FrameEvent, PacketReceived, PeerProven, SendControl, Target
+from .refusals import Refusal, Refused
+from .replay import RecentFloor
+from .seal import BOOT_BYTES, ClusterSecret, FrameKind, Opener, Sealer
+from .sessions import Answer, Ask, Peers, PeersEffect, response
+from .suites import Suite
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSettings:
+    """What the layer has to know of the configuration."""
+
+    node_id: int
+    cluster_name: str
+    suite: Suite
+    key: bytes
+    """The cluster key; not used with `Suite.NONE`."""
+    nodes: tuple[int, ...]
+    """The configured node ids."""
+    admit_unlisted: bool
+    """Whether other node ids may speak too, if they have the key (block_unlisted_ips: no)."""
+    datagram_bytes: int
+    """Longest datagram (without IP and UDP headers)."""
+
+
+class FrameLayer:
+    """Sealing, sessions and datagrams of one process.
+
+    After each call of `receive`, `expire` or `greet` (or a batch of them) the caller acts on `take_events`, and looks
+    at `next_deadline`.
+    """
+
+    def __init__(self, settings: FrameSettings, boot: bytes, random_bytes: Callable[[int], bytes]) -> None:
+        """*boot*: 16 bytes of the kernel's generator, fresh for this process; *random_bytes*: that generator.
+
+        Raises:
+            InvalidArgument: the suite needs a key and there is none.
+            OperationFailed: this machine does not offer the cipher.
+        """
+        secret = ClusterSecret(settings.suite, settings.cluster_name, settings.key)
+        self._datagram_bytes = settings.datagram_bytes
+        self._boot = int.from_bytes(boot[: BOOT_BYTES // 2], "big")
+        self._sealer = Sealer(secret, settings.node_id, boot)
+        self._opener = Opener(secret)
+        self._peers = Peers(settings.node_id, boot, settings.nodes, settings.admit_unlisted, random_bytes)
+        self._reassembler = Reassembler()
+        self._recent = RecentFloor()
+        self._events: list[FrameEvent] = []
+        self._dropped: Counter[Refusal] = Counter()
+        self._received = 0
+        self._datagrams_received = 0
+        self._sealed_bytes = 0
+
+    def seal(self, payload: bytes, now: float) -> list[bytes]:
+        """The datagrams of one packet, good for any number of receivers, once.
+
+        Raises:
+            InvalidArgument: more than `seal.PAYLOAD_BYTES_MAX` bytes.
+        """
+        return self._seal(FrameKind.PACKET, payload, now)
+
+    def greet(self, now: float) -> None:
+        """Ask every configured node that is not proven yet whether it is there.
+
+        To be called once the link is open: with all of them proven before the first packet, none has to wait.
+        """
+        self._peers.greet(now)
+        self._carry_out(self._peers.take_effects(), now)
+
+    def receive(self, datagram: bytes, source: Source, now: float) -> None:
+        """Take any bytes that arrived; they never raise."""
+        self._datagrams_received += 1
+        try:
+            frame = self._reassembler.receive(datagram, source, now)
+            if frame is None:
+                return
+            opened = self._opener.open(frame)
+        except Refused as refused:
+            self._drop(Dropped(refused.refusal, source))
+            return
+        self._peers.receive(opened, source, now)
+        self._carry_out(self._peers.take_effects(), now)
+
+    def expire(self, now: float) -> None:
+        """Do what is due at *now*: repeat challenges, give up incomplete frames."""
+        self._reassembler.expire(now)
+        self._peers.expire(now)
+        self._carry_out(self._peers.take_effects(), now)
+
+    def next_deadline(self) -> float | None:
+        """When `expire` has something to do; None = nothing is pending."""
+        deadlines = (self._reassembler.next_deadline(), self._peers.next_deadline())
+        return min((each for each in deadlines if each is not None), default=None)
+
+    def take_events(self) -> list[FrameEvent]:
+        """What happened since the last call, in order."""
+        events, self._events = self._events, []
+        return events
+
+    def set_nodes(self, nodes: Iterable[int]) -> None:
+        """The configured nodes from now on."""
+        self._peers.set_nodes(nodes)
+
+    def unproven(self) -> tuple[int, ...]:
+        """The other configured nodes that have not shown yet that they are there."""
+        return self._peers.unproven()
+
+    def counters(self) -> dict[str, int]:
+        """Numbers since the start: what was sealed and received, and what was dropped for which `Refusal`."""
+        dropped = {f"dropped_{refusal.value}": self._dropped[refusal] for refusal in Refusal}
+        dropped[f"dropped_{Refusal.INCOMPLETE_FRAME.value}"] += self._reassembler.abandoned
+        return {
+            "frames_sealed": self._sealer.counter,
+            "bytes_sealed": self._sealed_bytes,
+            "datagrams_received": self._datagrams_received,
+            "packets_received": self._received,
+            "bytes_awaiting_fragments": self._reassembler.held_bytes,
+            **dropped,
+        }
+
+    def _seal(self, kind: FrameKind, payload: bytes, now: float) -> list[bytes]:
+        number = self._sealer.counter
+        self._recent.note(number, now)
+        self._sealed_bytes += len(payload)
+        return cut(self._sealer.seal(kind, payload), self._datagram_bytes, Frame(self._boot, number))
+
+    def _carry_out(self, effects: list[PeersEffect], now: float) -> None:
+        for effect in effects:
+            match effect:
+                case PacketReceived():
+                    self._received += 1
+                    self._events.append(effect)
+                case Ask(to, challenge):
+                    self._control(to, FrameKind.CHALLENGE, challenge, now)
+                case Answer(to, challenge):
+                    floor = self._recent.at(self._sealer.counter, now)
+                    self._control(to, FrameKind.RESPONSE, response(challenge, floor), now)
+                case Dropped():
+                    self._drop(effect)
+                case PeerProven() | DuplicateNode():
+                    self._events.append(effect)
+                case _:
+                    assert_never(effect)
+
+    def _control(self, to: Target, kind: FrameKind, payload: bytes, now: float) -> None:
+        self._events.append(SendControl(to, self._seal(kind, payload, now)))
+
+    def _drop(self, dropped: Dropped) -> None:
+        self._dropped[dropped.refusal] += 1
+        self._events.append(dropped)
