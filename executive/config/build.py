@@ -30,7 +30,7 @@ from .options import Values
 from .options_totem import VERSION
 from .parser import parse
 from .schema import options_of
-from .sections import check_relations, effective_section, model_fields
+from .sections import check_relations, effective_section, model_fields, runtime_keys
 
 ID_MAX = U32_MAX - 1
 """Highest uid or gid; the one above it means "none" to the kernel."""
@@ -89,8 +89,9 @@ def build(main: SourceText, drop_ins: Sequence[SourceText], settings: Settings, 
     _mention_sealing(collected, totem, main, findings)
     findings.raise_problems()
     assert topology is not None, "without a topology there are problems"
+    totem_options = _totem(totem_configured, totem)
     return Configuration(
-        totem=_totem(totem_configured, totem),
+        totem=totem_options,
         interfaces=topology.interfaces,
         nodes=topology.nodes,
         local_node_id=topology.local_node_id,
@@ -98,7 +99,7 @@ def build(main: SourceText, drop_ins: Sequence[SourceText], settings: Settings, 
         quorum=quorum,
         access=access,
         system=system,
-        cmap=_cmap(collected, totem, topology, access),
+        cmap=_cmap(collected, totem_options, topology, access),
         sources=(main.name, *(source.name for source in drop_ins)),
         notices=findings.notices(),
     )
@@ -233,17 +234,14 @@ def _access(lines: Sequence[AccessLine], host: Host, findings: Findings) -> Acce
     return AccessRules(tuple(sorted(found["uid"])), tuple(sorted(found["gid"])))
 
 
-def _cmap(collected: Collected, totem: Values, topology: Topology, access: AccessRules) -> dict[str, str | int]:
+def _cmap(collected: Collected, totem: TotemOptions, topology: Topology, access: AccessRules) -> dict[str, str | int]:
     """What the files say, and what corosync adds to it: completed ids, effective values, who may connect."""
     cmap = dict(collected.cmap)
     for position, node in enumerate(topology.nodes if collected.nodes else ()):
         cmap[f"nodelist.node.{position}.nodeid"] = node.node_id
         if node.node_id == topology.local_node_id:
             cmap["nodelist.local_node_pos"] = position
-    for option in options_of("totem"):
-        value = totem.get(option.key)
-        if option.model_field and not option.secret and isinstance(value, int) and not isinstance(value, bool):
-            cmap[f"runtime.config.totem.{option.key}"] = value
+    cmap.update(runtime_keys(totem))
     cmap.update({f"uidgid.config.uid.{uid}": 1 for uid in access.uids})
     cmap.update({f"uidgid.config.gid.{gid}": 1 for gid in access.gids})
     return dict(sorted(cmap.items()))

@@ -12,6 +12,7 @@ import pwd
 import socket
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -54,6 +55,7 @@ def load(
     *,
     run_dir: str | os.PathLike[str] | None = None,
     strict: bool = False,
+    more: str = "",
     environ: Mapping[str, str] | None = None,
     host: Host | None = None,
 ) -> Configuration:
@@ -61,7 +63,7 @@ def load(
 
     If only the last is left and there is no such file, it is that of a lone node on loopback, and says so in its
     notices.  Pass *run_dir* only if the user named one: it moves the state directory.  With *strict*, unknown names
-    are problems.
+    are problems.  *more* is text that is read as if it stood at the end of the main file.
 
     Raises:
         ConfigurationError: with every problem of every file.
@@ -79,13 +81,13 @@ def load(
         main = _read(file)
     except FileNotFoundError as error:
         if not named:
-            return _without_file(file, settings, machine)
+            return _without_file(file, settings, machine, more)
         raise ConfigurationError(_cannot_read(file, error)) from None
     except OSError as error:
         raise ConfigurationError(_cannot_read(file, error)) from None
     drop_ins, unreadable = _read_drop_ins(file.parent / DROP_IN_DIRECTORY)
     try:
-        configuration = build(main, drop_ins, settings, machine)
+        configuration = build(replace(main, text=f"{main.text}\n{more}"), drop_ins, settings, machine)
     except ConfigurationError as error:
         raise ConfigurationError(*unreadable, *error.problems) from None
     if unreadable:
@@ -102,8 +104,8 @@ def _default_state_dir(run_dir: str | os.PathLike[str] | None, variables: Mappin
     return Path(DEFAULT_STATE_DIR) if os.geteuid() == 0 else own
 
 
-def _without_file(file: Path, settings: Settings, machine: Host) -> Configuration:
-    configuration = build(SourceText("(built in)", BUILT_IN), (), settings, machine)
+def _without_file(file: Path, settings: Settings, machine: Host, more: str) -> Configuration:
+    configuration = build(SourceText("(built in)", BUILT_IN + more), (), settings, machine)
     totem = configuration.totem
     notice = (
         f"there is no {file}: this node is alone, with defaults: node id {configuration.local_node_id}, "

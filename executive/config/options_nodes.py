@@ -176,6 +176,7 @@ NODE_OPTIONS: tuple[Option, ...] = (
             kind=HostAddress(),
             field=None,
             reload=True,
+            effect=Effect.ACTIVE if link == 0 else Effect.LATER,
             doc="Address of the node on link 0; a name is resolved once, at start."
             if link == 0
             else f"The same on link {link}. All nodes need the same links. Only the first carries traffic yet.",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from .collect import Scope
 from .findings import Findings
 from .kinds import Value
+from .model import TotemOptions
 from .options import Option, Values, effective_values
 from .schema import options_of, relations_of
 
@@ -36,4 +37,14 @@ def model_fields(options: tuple[Option, ...], values: Mapping[str, Value]) -> di
         option.model_field: values[option.key]
         for option in options
         if option.model_field is not None and option.key in values
+    }
+
+
+def runtime_keys(totem: TotemOptions) -> dict[str, str | int]:
+    """The cmap keys under which the effective numbers of `totem { }` are shown."""
+    numbers = {option.key: getattr(totem, option.model_field) for option in options_of("totem") if option.model_field}
+    return {
+        f"runtime.config.totem.{key}": value
+        for key, value in numbers.items()
+        if isinstance(value, int) and not isinstance(value, bool)
     }
