@@ -120,6 +120,17 @@ class Cluster:
             node.wait_for_processes(timeout)
         self.wait_for_ring(self.nodes)
 
+    def stop(self) -> None:
+        """End all nodes cleanly, all at once.  They can be started again.
+
+        Raises:
+            NotInTime: one of them does not end.
+        """
+        self._request_stop()
+        for node in self:
+            if node.is_running:
+                node.stop()
+
     def wait_for_ring(self, members: Iterable[int] | None = None, timeout: float = RING_SECONDS) -> None:
         """Return when *members* (without it: all nodes that run) are one operational ring of exactly these nodes.
 
@@ -156,12 +167,15 @@ class Cluster:
         """End all nodes (with SIGTERM if *cleanly*) and remove everything of them.  May be called again."""
         try:
             if cleanly:
-                for node in self:
-                    node.request_stop()
+                self._request_stop()
             for node in self:
                 node.close(cleanly)
         finally:
             self._resources.close()
+
+    def _request_stop(self) -> None:
+        for node in self:
+            node.request_stop()
 
     def _where(self, nodes: Iterable[int]) -> str:
         return "\n".join(

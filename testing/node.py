@@ -77,6 +77,11 @@ class Node:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def exit_code(self) -> int | None:
+        """How the executive ended last (negative: by that signal); None while it runs, or if it never did."""
+        return None if self._process is None else self._process.poll()
+
+    @property
     def command(self) -> list[str]:
         """What a user would type to start this node."""
         options = ["-c", str(self.configuration_path), "--run-dir", str(self.run_dir)]
@@ -267,8 +272,7 @@ class Node:
 
     def _is_up(self) -> bool:
         if not self.is_running:
-            code = None if self._process is None else self._process.returncode
-            raise OperationFailed(f"node {self.node_id} has ended with code {code}:\n{self.last_words()}")
+            raise OperationFailed(f"node {self.node_id} has ended with code {self.exit_code}:\n{self.last_words()}")
         try:
             processes = self.status().processes
         except TotemdError:
