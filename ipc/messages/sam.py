@@ -1,0 +1,146 @@
+"""sam.sock: the availability manager, the `sam-run` processes that keep applications, and whoever wants to look.
+
+A `sam-run` says hello with that role, sends `Register`, and from then on `Changed` whenever its application's life
+takes a turn; its last word is `Ended`.  The sam process answers, and sends `Recover` when it sees from outside that
+an application needs it.  Any other role may ask with `ListApps`.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import msgspec
+
+from .common import Wire
+from .control import AppInfo
+
+APP_NAME_LENGTH_MAX = 64
+"""Characters of an application's name."""
+
+APP_NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.@:+-]*$"
+"""What an application's name is made of: it appears in command lines, tables and metrics."""
+
+AppName = Annotated[str, msgspec.Meta(min_length=1, max_length=APP_NAME_LENGTH_MAX, pattern=APP_NAME_PATTERN)]
+"""An application's name as it is checked on decode; unique on a node."""
+
+PID_MAX = 2**22
+"""The kernel's highest process number (PID_MAX_LIMIT)."""
+
+DETAIL_LENGTH_MAX = 500
+"""Characters of a text that says what happened."""
+
+Pid = Annotated[int, msgspec.Meta(ge=0, le=PID_MAX)]
+Instance = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Detail = Annotated[str, msgspec.Meta(max_length=DETAIL_LENGTH_MAX)]
+
+
+class AppState(enum.StrEnum):
+    """Where an application's life stands; the words that `totemctl apps` shows."""
+
+    STARTING = "starting"
+    """The next instance is being started."""
+    RUNNING = "running"
+    """The application's process runs."""
+    FROZEN = "frozen"
+    """A signal has stopped it (SIGSTOP); it has failed if that lasts for the interval."""
+    SUSPENDED = "suspended"
+    """Stopped by job control, together with its sam-run: intended, and no failure."""
+    WARNED = "warned"
+    """It has failed and got the warn signal; it is killed if it still exists after the interval."""
+    CLEARING = "clearing"
+    """Its process has ended; what it left behind is being killed before the next instance."""
+    BACKOFF = "backoff"
+    """The next instance starts when the back-off is over."""
+    STOPPING = "stopping"
+    """Nothing will be started any more; what runs is being ended."""
+    STOPPED = "stopped"
+    """Over: nothing is left of it."""
+    FATAL = "fatal"
+    """Given up: it failed more often than its policy allows."""
+    ORPHANED = "orphaned"
+    """Its sam-run was killed; the process runs on, watched by the sam process alone."""
+    LOST = "lost"
+    """Its sam-run was killed, and the application has ended; nobody will start it again."""
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Where an application stands, as its sam-run says."""
+
+    state: AppState
+    instance: Instance
+    """1 for the first; 0 before it."""
+    pid: Pid
+    """Its main process; 0 while there is none."""
+    detail: Detail = ""
+    """What happened, in words."""
+
+
+# -- sam-run -> sam
+
+
+class Register(Wire, frozen=True, tag="sam.register"):
+    """Put an application on the list; answered with `Registered`."""
+
+    request: int
+    name: AppName
+    exact: bool
+    """Refuse if the name is taken; otherwise another one is found."""
+    policy: Annotated[str, msgspec.Meta(max_length=32)]
+    interval_ms: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+    """After so long without a sign of life it has failed; 0: only its end counts."""
+    progress: Progress
+
+
+class Changed(Wire, frozen=True, tag="sam.changed"):
+    """The application's life has taken a turn.  Never answered."""
+
+    progress: Progress
+
+
+class Ended(Wire, frozen=True, tag="sam.ended"):
+    """The last word about the application; answered with `Done`."""
+
+    request: int
+    progress: Progress
+
+
+# -- anybody -> sam
+
+
+class ListApps(Wire, frozen=True, tag="sam.list"):
+    """Which applications are there on this node?"""
+
+    request: int
+
+
+# -- sam -> sam-run
+
+
+class Registered(Wire, frozen=True, tag="sam.registered"):
+    """The application is on the list, under this name."""
+
+    request: int
+    name: AppName
+
+
+class Recover(Wire, frozen=True, tag="sam.recover"):
+    """This instance has failed, seen from outside: warn it, kill it after the interval, act by the policy."""
+
+    instance: Instance
+    """An order for an instance that is gone meanwhile is void."""
+    why: Detail
+
+
+# -- sam -> anybody
+
+
+class AppList(Wire, frozen=True, tag="sam.apps"):
+    """The applications of this node, sorted by name."""
+
+    request: int
+    apps: tuple[AppInfo, ...]
+
+
+TO_SAM = Register | Changed | Ended | ListApps
+FROM_SAM = Registered | Recover | AppList

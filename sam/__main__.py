@@ -1,0 +1,11 @@
+"""`python -m totemd.sam`: the sam process; started by the executive."""
+
+from __future__ import annotations
+
+import sys
+
+from ..executive.runtime.child import run_child
+from .service import SamProcess
+
+if __name__ == "__main__":
+    sys.exit(run_child("sam", SamProcess))

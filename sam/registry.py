@@ -1,0 +1,198 @@
+"""The applications of a node as the sam process knows them: names, turns, orphans, looks from outside.  Pure.
+
+An application stays on the list after its sam-run has gone if somebody should know: given up, orphaned, or lost.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ..ipc.errors import InvalidArgument
+from ..ipc.messages.control import AppInfo
+from ..ipc.messages.sam import APP_NAME_LENGTH_MAX, AppState, Progress, Register
+from .probe import Finding, Process
+
+ENDED_KEPT_MAX = 100
+"""Applications without a sam-run that are kept on the list to be seen; the oldest are dropped first."""
+
+UNREAPED_SECONDS = 5.0
+"""A main process that has ended must have been noticed by its sam-run after so long."""
+
+OVER = frozenset({AppState.STOPPED, AppState.FATAL})
+"""States after which nothing of an application runs, as its sam-run says."""
+
+
+class Verdict(enum.Enum):
+    """What a look from outside leads to."""
+
+    FINE = "nothing is to be done"
+    RECOVER = "stopped for longer than the interval"
+    UNREAPED = "has ended, and its sam-run has not noticed"
+    LOST = "the orphan has ended"
+
+
+@dataclass(slots=True, eq=False)
+class App:
+    """One application on the list."""
+
+    name: str
+    policy: str
+    interval: float
+    runner_pid: int
+    """Its sam-run, by the kernel's word."""
+    progress: Progress
+    runner: Process | None = None
+    process: Process | None = None
+    """Its main process; None while there is none, or none that can be seen."""
+    stopped_since: float | None = None
+    ended_since: float | None = None
+    judged_instance: int = 0
+    """The instance that something has been said or done about already."""
+
+    @property
+    def state(self) -> AppState:
+        return self.progress.state
+
+    @property
+    def has_runner(self) -> bool:
+        """Whether a sam-run keeps it."""
+        return self.state not in (AppState.ORPHANED, AppState.LOST) and self.runner_pid != 0
+
+    def turn(self, progress: Progress, process: Process | None) -> None:
+        """Its sam-run says where it stands; *process* is the main process that was found to belong to it."""
+        self.progress, self.process = progress, process
+        self.stopped_since = self.ended_since = None
+
+    def judge(self, finding: Finding, runner: Finding, now: float) -> Verdict:
+        """What the looks at the main process and at its sam-run mean."""
+        if self.state is AppState.ORPHANED:
+            return Verdict.LOST if finding in (Finding.GONE, Finding.ZOMBIE) else Verdict.FINE
+        self.stopped_since = _since(self.stopped_since, finding is Finding.STOPPED, now)
+        self.ended_since = _since(self.ended_since, finding in (Finding.GONE, Finding.ZOMBIE), now)
+        if self.judged_instance == self.progress.instance or runner is Finding.STOPPED:
+            return Verdict.FINE  # a job that is stopped as a whole is meant to be
+        if self._lasts(self.stopped_since, self.interval, now) and self._may_freeze():
+            self.judged_instance = self.progress.instance
+            return Verdict.RECOVER
+        if self._lasts(self.ended_since, UNREAPED_SECONDS, now):
+            self.judged_instance = self.progress.instance
+            return Verdict.UNREAPED
+        return Verdict.FINE
+
+    def _may_freeze(self) -> bool:
+        return self.interval > 0 and self.state in (AppState.RUNNING, AppState.FROZEN)
+
+    @staticmethod
+    def _lasts(since: float | None, seconds: float, now: float) -> bool:
+        return since is not None and now - since >= seconds
+
+
+def _since(before: float | None, holds: bool, now: float) -> float | None:
+    if not holds:
+        return None
+    return now if before is None else before
+
+
+@dataclass(slots=True)
+class Registry:
+    """All applications of a node."""
+
+    apps: dict[str, App] = field(default_factory=dict)
+    restarts: int = 0
+    """Instances after the first that were started."""
+    orphans: int = 0
+    """Applications whose sam-run died."""
+
+    def enrol(self, message: Register, runner_pid: int) -> App:
+        """Put an application on the list.
+
+        Raises:
+            InvalidArgument: its name is taken by one that runs, and it wants no other.
+        """
+        name = self._free_name(message, runner_pid)
+        self.apps.pop(name, None)
+        app = App(name, message.policy, message.interval_ms / 1000, runner_pid, message.progress)
+        self.apps[name] = app
+        return app
+
+    def turn(self, app: App, progress: Progress, process: Process | None) -> None:
+        """An application's sam-run says where it stands."""
+        self.restarts += max(0, progress.instance - max(app.progress.instance, 1))
+        app.turn(progress, process)
+
+    def leave(self, app: App, finding: Finding) -> None:
+        """An application's sam-run is gone; *finding* is how the main process looks."""
+        app.runner = None
+        if app.state in OVER:
+            app.process = None
+            if app.state is AppState.STOPPED:
+                self._remove(app)
+        else:
+            self.orphans += 1
+            if finding in (Finding.ALIVE, Finding.STOPPED):
+                app.progress = Progress(AppState.ORPHANED, app.progress.instance, app.progress.pid, "its sam-run died")
+            else:
+                self.lose(app)
+        app.runner_pid = 0
+        self._forget_the_oldest()
+
+    def lose(self, app: App) -> None:
+        """An application has ended, and nobody will start it again."""
+        app.process = None
+        app.progress = Progress(AppState.LOST, app.progress.instance, 0, "its sam-run died, and it has ended")
+
+    def watched(self) -> list[App]:
+        """The applications with a process to look at."""
+        return [app for app in self.apps.values() if app.process is not None]
+
+    def count(self, state: AppState) -> int:
+        """How many applications are in a state."""
+        return sum(app.state is state for app in self.apps.values())
+
+    def infos(self, node_id: int) -> tuple[AppInfo, ...]:
+        """The list, sorted by name."""
+        return tuple(_info(app, node_id) for _, app in sorted(self.apps.items()))
+
+    def _free_name(self, message: Register, runner_pid: int) -> str:
+        taken = self.apps.get(message.name)
+        if taken is None or (taken.process is None and not taken.has_runner):
+            return message.name
+        if message.exact:
+            raise InvalidArgument(_name_problem(taken))
+        return next(name for name in _similar_names(message.name, runner_pid) if name not in self.apps)
+
+    def _remove(self, app: App) -> None:
+        if self.apps.get(app.name) is app:
+            del self.apps[app.name]
+
+    def _forget_the_oldest(self) -> None:
+        over = [app for app in self.apps.values() if not app.has_runner and app.process is None]
+        for app in over[: max(0, len(over) - ENDED_KEPT_MAX)]:
+            self._remove(app)
+
+
+def _name_problem(taken: App) -> str:
+    if taken.state is AppState.ORPHANED:
+        return (
+            f"an application named {taken.name!r} still runs here (pid {taken.progress.pid}), though its sam-run was "
+            "killed: end it first, or choose another name"
+        )
+    return (
+        f"an application named {taken.name!r} is supervised here already (by sam-run with pid {taken.runner_pid}): "
+        "choose another name, or none"
+    )
+
+
+def _similar_names(name: str, pid: int) -> Iterable[str]:
+    number = 1
+    while True:
+        end = f"-{pid}" if number == 1 else f"-{pid}-{number}"
+        yield name[: APP_NAME_LENGTH_MAX - len(end)] + end
+        number += 1
+
+
+def _info(app: App, node_id: int) -> AppInfo:
+    progress = app.progress
+    return AppInfo(app.name, node_id, progress.pid, progress.state.value, progress.instance, app.policy)
