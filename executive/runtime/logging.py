@@ -356,6 +356,7 @@ def configure(
         for handler in sinks.all:
             handler.close()
         raise
+    logging.getLogger("asyncio").setLevel(logging.INFO)  # its debug lines are about asyncio
     logging.raiseExceptions = False  # a full disk must not turn into tracebacks on stderr
     _clear_overrides()
     for name, (handlers, propagate) in plan.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 from .exits import ExitCode
@@ -30,12 +31,16 @@ class Announcement:
         self._fd = -1
 
 
-def detach() -> Announcement:
+def detach(path_variables: Sequence[str] = ()) -> Announcement:
     """Continue in the background: own session, no terminal, standard descriptors on /dev/null, cwd `/`.
 
     Call it once everything that can be checked beforehand has been.  The calling process does not return from here:
-    it waits, prints the reason if there is one, and exits with the outcome.
+    it waits, prints the reason if there is one, and exits with the outcome.  Relative paths in the environment
+    variables *path_variables* are made absolute.
     """
+    for variable in path_variables:
+        if os.environ.get(variable):
+            os.environ[variable] = os.path.abspath(os.environ[variable])
     read_end, write_end = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The exit codes of `totemd`, which scripts and unit files rely on; numbers above 2 are corosync's."""
+"""The exit codes of `totemd`, which scripts and unit files rely on; numbers above 3 are corosync's."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ class ExitCode(enum.IntEnum):
     """How `totemd` ended."""
 
     DONE = 0, "stopped as asked (SIGTERM, SIGINT, SIGQUIT, totemctl shutdown), or -t found nothing wrong"
-    USAGE = 1, "the command line is wrong"
-    CONFIGURATION = 2, "the configuration or the cluster key cannot be used"
+    CONFIGURATION = 2, "the command line, the configuration or the cluster key cannot be used"
     PRIVILEGES = 3, "runs setuid or setgid"
     LOGGING = 7, "the log file cannot be opened"
     FAILED = 15, "a child ended too often, or the control socket cannot be served"

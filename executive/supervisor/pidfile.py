@@ -61,6 +61,11 @@ class PidFile:
         self.path = run_dir / PID_FILE
         self._fd = -1
 
+    @property
+    def held(self) -> bool:
+        """Whether this process holds the lock."""
+        return self._fd >= 0
+
     def acquire(self) -> None:
         """Lock the file and write this process's pid into it.  The lock is not inherited by children.
 

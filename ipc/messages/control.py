@@ -310,9 +310,9 @@ class ReloadReply(Wire, frozen=True, tag="ctl.reload.reply"):
 
     request: int
     changed: tuple[str, ...]
-    """Options that have a new value."""
+    """Options that have a new value: `KEY: OLD -> NEW`."""
     refused: tuple[str, ...]
-    """Options that differ in the file but cannot change while the node runs."""
+    """The same for options that differ in the file but cannot change while the node runs."""
 
 
 FROM_TOTEMCTL = (
