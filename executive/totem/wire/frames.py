@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from .datagrams import Frame, Reassembler, Source, cut
-from .events import Dropped, DuplicateNode, FrameEvent, PacketReceived, PeerProven, SendControl, Target
+from .events import Dropped, DuplicateNode, FrameEvent, PacketReceived, PeerProven, SendControl
 from .refusals import Refusal, Refused
 from .replay import RecentFloor
-from .seal import BOOT_BYTES, ClusterSecret, FrameKind, Opener, Sealer
+from .seal import BOOT_BYTES, EVERYBODY, ClusterSecret, FrameKind, Opener, Sealer
 from .sessions import Answer, Ask, Peers, PeersEffect, response
 from .suites import Suite
 
@@ -69,13 +69,13 @@ class FrameLayer:
         self._datagrams_received = 0
         self._sealed_bytes = 0
 
-    def seal(self, payload: bytes, now: float) -> list[bytes]:
-        """The datagrams of one packet, good for any number of receivers, once.
+    def seal(self, payload: bytes, now: float, to: int = EVERYBODY) -> list[bytes]:
+        """The datagrams of one packet, good for any number of receivers, once; with *to* for that node only.
 
         Raises:
             InvalidArgument: more than `seal.PAYLOAD_BYTES_MAX` bytes.
         """
-        return self._seal(FrameKind.PACKET, payload, now)
+        return self._seal(FrameKind.PACKET, payload, to, now)
 
     def greet(self, now: float) -> None:
         """Ask every configured node that is not proven yet whether it is there.
@@ -136,11 +136,11 @@ class FrameLayer:
             **dropped,
         }
 
-    def _seal(self, kind: FrameKind, payload: bytes, now: float) -> list[bytes]:
+    def _seal(self, kind: FrameKind, payload: bytes, to: int, now: float) -> list[bytes]:
         number = self._sealer.counter
         self._recent.note(number, now)
         self._sealed_bytes += len(payload)
-        return cut(self._sealer.seal(kind, payload), self._datagram_bytes, Frame(self._boot, number))
+        return cut(self._sealer.seal(kind, payload, to), self._datagram_bytes, Frame(self._boot, number))
 
     def _carry_out(self, effects: list[PeersEffect], now: float) -> None:
         for effect in effects:
@@ -148,11 +148,11 @@ class FrameLayer:
                 case PacketReceived():
                     self._received += 1
                     self._events.append(effect)
-                case Ask(to, challenge):
-                    self._control(to, FrameKind.CHALLENGE, challenge, now)
-                case Answer(to, challenge):
+                case Ask():
+                    self._control(effect, FrameKind.CHALLENGE, effect.challenge, now)
+                case Answer():
                     floor = self._recent.at(self._sealer.counter, now)
-                    self._control(to, FrameKind.RESPONSE, response(challenge, floor), now)
+                    self._control(effect, FrameKind.RESPONSE, response(effect.challenge, floor), now)
                 case Dropped():
                     self._drop(effect)
                 case PeerProven() | DuplicateNode():
@@ -160,8 +160,8 @@ class FrameLayer:
                 case _:
                     assert_never(effect)
 
-    def _control(self, to: Target, kind: FrameKind, payload: bytes, now: float) -> None:
-        self._events.append(SendControl(to, self._seal(kind, payload, now)))
+    def _control(self, effect: Ask | Answer, kind: FrameKind, payload: bytes, now: float) -> None:
+        self._events.append(SendControl(effect.to, self._seal(kind, payload, effect.node, now)))
 
     def _drop(self, dropped: Dropped) -> None:
         self._dropped[dropped.refusal] += 1

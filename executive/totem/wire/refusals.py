@@ -43,6 +43,8 @@ class Refusal(enum.StrEnum):
 
     OWN_FRAME = "own_frame"
     """This process sent it."""
+    MISDIRECTED_FRAME = "misdirected_frame"
+    """It was sealed for another node: somebody on the way sent it here."""
     NAMESAKE_FRAME = "namesake_frame"
     """It bears this node's id, but another boot: an old frame of this node, or a second node with its id."""
     UNLISTED_SENDER = "unlisted_sender"

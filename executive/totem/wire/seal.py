@@ -1,15 +1,17 @@
 """One frame and its seal: header, key schedule, nonces.
 
 ```
- 0      1        2      3     4            8        12            28         36
- magic  version  suite  kind  cluster tag  sender   boot nonce    counter    sealed payload …
+ 0      1        2      3     4            8         12      16          32       40
+ magic  version  suite  kind  cluster tag  receiver  sender  boot nonce  counter  sealed payload …
 ```
 
-The header travels in the clear and is authenticated with the payload.  Keys: HKDF-SHA256 turns the cluster key into a
-master key that belongs to one wire version, suite and cluster name; each boot of each sender has its own key, derived
-from the master key, its node id and 16 random bytes that it drew when it started.  The nonce under that key is a
-counter from 0.  So no (key, nonce) pair repeats as long as the random bytes do not, whatever was lost from disk.
-docs/security.md has the argument in full.
+The header travels in the clear and is authenticated with the payload.  A frame for one node names it, since a token
+that somebody on the way brought to another node would be a second token.
+
+Keys: HKDF-SHA256 turns the cluster key into a master key that belongs to one wire version, suite and cluster name;
+each boot of each sender has its own key, derived from the master key, its node id and 16 random bytes that it drew
+when it started.  The nonce under that key is a counter from 0.  So no (key, nonce) pair repeats as long as the random
+bytes do not, whatever was lost from disk.  docs/security.md has the argument in full.
 """
 
 from __future__ import annotations
@@ -47,9 +49,14 @@ PAYLOAD_BYTES_MAX: Final = 64 * 1024
 CONTEXTS_MAX: Final = 1024
 """Keys of senders' boots that a receiver keeps ready (least recently used goes); twice a cluster of 384 and more."""
 
-_HEADER: Final = struct.Struct(f">BBBB{CLUSTER_TAG_BYTES}sI{BOOT_BYTES}sQ")
+EVERYBODY: Final = 0
+"""As a receiver: any node.  0 is never a node id."""
+
+_HEADER: Final = struct.Struct(f">BBBB{CLUSTER_TAG_BYTES}sII{BOOT_BYTES}sQ")
+_WHO_AT: Final = 12
+"""Where sender and boot stand, up to the counter."""
 _COUNTER_BYTES: Final = 8
-_PREFIX_BYTES: Final = _HEADER.size - _COUNTER_BYTES
+_COUNTER_AT: Final = _HEADER.size - _COUNTER_BYTES
 _NONCE_PADDING: Final = bytes(NONCE_BYTES - _COUNTER_BYTES)
 _MASTER_KEY_BYTES: Final = 32
 _DOMAIN: Final = b"totemd frame"
@@ -75,6 +82,8 @@ class FrameKind(enum.IntEnum):
 class OpenedFrame(msgspec.Struct, frozen=True, gc=False):
     """What a frame says, once its seal has been checked."""
 
+    to: int
+    """The receiver, or `EVERYBODY`."""
     sender: int
     boot: bytes
     counter: int
@@ -128,12 +137,12 @@ class Sealer:
         self.counter = 0
         """Of the next frame: how many have been sealed."""
         self._seal = secret.protection(sender, boot).seal
-        start = (FRAME_MAGIC, FRAME_VERSION, secret.suite.number)
-        end = (secret.cluster_tag, sender, boot, 0)
-        self._prefixes = {kind: _HEADER.pack(*start, kind, *end)[:_PREFIX_BYTES] for kind in FrameKind}
+        start = bytes([FRAME_MAGIC, FRAME_VERSION, secret.suite.number])
+        self._stems = {kind: start + bytes([kind]) + secret.cluster_tag for kind in FrameKind}
+        self._who = struct.pack(">I", sender) + boot
 
-    def seal(self, kind: FrameKind, payload: bytes) -> bytes:
-        """The frame.
+    def seal(self, kind: FrameKind, payload: bytes, to: int = EVERYBODY) -> bytes:
+        """The frame, for one node or for any.
 
         Raises:
             InvalidArgument: the payload is too long.
@@ -142,7 +151,7 @@ class Sealer:
             raise InvalidArgument(f"a frame holds at most {PAYLOAD_BYTES_MAX} bytes, not {len(payload)}")
         counter = self.counter.to_bytes(_COUNTER_BYTES, "big")
         self.counter += 1
-        header = self._prefixes[kind] + counter
+        header = self._stems[kind] + to.to_bytes(4, "big") + self._who + counter
         return header + self._seal(_NONCE_PADDING + counter, header, payload)
 
 
@@ -164,7 +173,7 @@ class Opener:
         """
         if len(frame) < _HEADER.size:
             raise MalformedFrame(Refusal.BAD_FRAME)
-        magic, version, suite, kind, tag, sender, boot, counter = _HEADER.unpack_from(frame)
+        magic, version, suite, kind, tag, to, sender, boot, counter = _HEADER.unpack_from(frame)
         if magic != FRAME_MAGIC:
             raise MalformedFrame(Refusal.BAD_FRAME)
         if version != FRAME_VERSION:
@@ -178,18 +187,18 @@ class Opener:
         if len(frame) > PAYLOAD_BYTES_MAX + FRAME_OVERHEAD_BYTES:
             raise MalformedFrame(Refusal.BAD_FRAME)
         header = frame[: _HEADER.size]
-        who = frame[_PREFIX_BYTES - BOOT_BYTES - 4 : _PREFIX_BYTES]
+        who = frame[_WHO_AT:_COUNTER_AT]
         context = self._contexts.get(who)
         fresh = context is None
         if context is None:
             context = self._secret.protection(sender, boot)
-        payload = context.open(_NONCE_PADDING + header[_PREFIX_BYTES:], header, frame[_HEADER.size :])
+        payload = context.open(_NONCE_PADDING + header[_COUNTER_AT:], header, frame[_HEADER.size :])
         # Only now: keys that a stranger makes us derive must not push out those of the members.
         if fresh:
             self._remember(who, context)
         else:
             self._contexts.move_to_end(who)
-        return OpenedFrame(sender, boot, counter, kind, payload)
+        return OpenedFrame(to, sender, boot, counter, kind, payload)
 
     def _remember(self, who: bytes, context: Protection) -> None:
         self._contexts[who] = context

@@ -28,7 +28,7 @@ from .events import Dropped, DuplicateNode, PacketReceived, PeerProven, Target
 from .packets import NODES_MAX
 from .refusals import Refusal
 from .replay import ReplayWindow
-from .seal import FrameKind, OpenedFrame
+from .seal import EVERYBODY, FrameKind, OpenedFrame
 
 CHALLENGE_BYTES: Final = 16
 """Random bytes of a challenge."""
@@ -55,6 +55,8 @@ _RESPONSE: Final = struct.Struct(f">{CHALLENGE_BYTES}sQ")
 class Ask:
     """Send a challenge."""
 
+    node: int
+    """The receiver's node id, for the seal."""
     to: Target
     challenge: bytes
 
@@ -63,6 +65,7 @@ class Ask:
 class Answer:
     """Send a response; its floor is for the sealer to add (see `response`)."""
 
+    node: int
     to: Target
     challenge: bytes
 
@@ -80,6 +83,7 @@ class _Challenge:
     """One that is open.  Sent again unchanged, so that a late answer to any of its copies counts."""
 
     nonce: bytes
+    node: int
     to: Target
     ends: float
     interval: float
@@ -120,6 +124,7 @@ class Peers:
     ) -> None:
         """*nodes*: the configured ones.  *admit_unlisted*: others with the key may speak too, `NODES_MAX` in all."""
         self._node_id = node_id
+        self._my_names = (EVERYBODY, node_id)
         self._boot = boot
         self._random_bytes = random_bytes
         self._admit_unlisted = admit_unlisted
@@ -153,7 +158,9 @@ class Peers:
     def receive(self, frame: OpenedFrame, source: Source, now: float) -> None:
         """Take a frame whose seal has been checked."""
         peer = self._peers.get(frame.sender)
-        if peer is None or peer.boot != frame.boot:
+        if frame.to not in self._my_names:
+            self._drop(Refusal.MISDIRECTED_FRAME, source)
+        elif peer is None or peer.boot != frame.boot:
             self._from_unknown_boot(frame, source, now)
         elif not peer.window.accept(frame.counter):
             self._drop(Refusal.REPLAYED_FRAME, source)
@@ -242,7 +249,9 @@ class Peers:
             return
         if peer.challenge is None:
             nonce = self._random_bytes(CHALLENGE_BYTES)
-            peer.challenge = _Challenge(nonce, to, now + CHALLENGE_SECONDS, CHALLENGE_INTERVAL_SECONDS, now)
+            peer.challenge = _Challenge(
+                nonce, node, to, now + CHALLENGE_SECONDS, CHALLENGE_INTERVAL_SECONDS, again_at=now
+            )
             self._asked[node] = peer
         # Somebody speaks, so a repetition that has been put off because nobody did is worth while now.
         peer.challenge.interval = CHALLENGE_INTERVAL_SECONDS
@@ -251,7 +260,7 @@ class Peers:
     def _send(self, peer: _Peer, challenge: _Challenge, now: float) -> None:
         challenge.again_at = now + challenge.interval
         peer.ask_from = now + CHALLENGE_INTERVAL_SECONDS
-        self._effects.append(Ask(challenge.to, challenge.nonce))
+        self._effects.append(Ask(challenge.node, challenge.to, challenge.nonce))
 
     def _answer(self, frame: OpenedFrame, source: Source) -> None:
         if len(frame.payload) != CHALLENGE_BYTES:
@@ -259,7 +268,7 @@ class Peers:
             return
         # A namesake is answered where it is; anybody else at the configured address.
         to = source if frame.sender == self._node_id else self._target(frame.sender, source)
-        self._effects.append(Answer(to, frame.payload))
+        self._effects.append(Answer(frame.sender, to, frame.payload))
 
     def _read_response(self, frame: OpenedFrame, peer: _Peer, source: Source) -> int | None:
         """The floor that a response states, if it answers the open challenge; else it is dropped."""

@@ -1,0 +1,175 @@
+"""Frames to datagrams and back: geometry, loss, strangers, and the bounds."""
+
+from __future__ import annotations
+
+import random
+import struct
+
+import pytest
+from totemd.executive.totem.wire import datagrams
+from totemd.executive.totem.wire.datagrams import (
+    ASSEMBLIES_PER_SOURCE_MAX,
+    ASSEMBLY_SECONDS,
+    DATAGRAM_BYTES_MIN,
+    FRAME_BYTES_MAX,
+    Frame,
+    Reassembler,
+    Source,
+    cut,
+)
+from totemd.executive.totem.wire.refusals import MalformedDatagram, Refusal
+from totemd.executive.totem.wire.seal import FRAME_OVERHEAD_BYTES, PAYLOAD_BYTES_MAX
+from totemd.ipc.errors import InvalidArgument
+
+HERE: Source = ("127.0.0.2", 5405)
+ELSEWHERE: Source = ("127.0.0.3", 5405)
+MTU = 1472
+
+
+def frame_of(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def refusal(reassembler: Reassembler, datagram: bytes) -> Refusal:
+    with pytest.raises(MalformedDatagram) as caught:
+        reassembler.receive(datagram, HERE, 0.0)
+    return caught.value.refusal
+
+
+def fragment(index: int, stride: int, total: int, chunk: bytes, number: int = 1) -> bytes:
+    return struct.pack(">BBHHIQQ", 0x54, 0x11, index, stride, total, 7, number) + chunk
+
+
+def test_a_frame_that_fits_is_one_datagram_and_leaves_nothing_behind() -> None:
+    reassembler = Reassembler()
+    for size in (0, 1, MTU - 2):
+        (datagram,) = cut(frame_of(size), MTU, Frame(7, 1))
+        assert reassembler.receive(datagram, HERE, 0.0) == frame_of(size)
+        assert reassembler.next_deadline() is None
+
+
+@pytest.mark.parametrize("datagram_bytes", [DATAGRAM_BYTES_MIN, 548, MTU, 8972, 65_507])
+@pytest.mark.parametrize("size", [MTU - 1, MTU, 16_000, 60_000, FRAME_BYTES_MAX])
+def test_every_datagram_fits_and_they_make_the_frame(size: int, datagram_bytes: int) -> None:
+    pieces = cut(frame_of(size), datagram_bytes, Frame(2**64 - 1, 2**64 - 1))
+    assert max(map(len, pieces)) <= datagram_bytes
+    assert len({len(piece) for piece in pieces[:-1]}) <= 1 and len(pieces[-1]) <= len(pieces[0])
+    random.Random(2).shuffle(pieces)
+    reassembler = Reassembler()
+    results = [reassembler.receive(piece, HERE, 0.0) for piece in pieces]
+    assert results == [None] * (len(pieces) - 1) + [frame_of(size)]
+    assert (reassembler.held_bytes, reassembler.next_deadline()) == (0, None)
+
+
+def test_every_seal_can_be_cut() -> None:
+    assert PAYLOAD_BYTES_MAX + FRAME_OVERHEAD_BYTES <= FRAME_BYTES_MAX
+
+
+def test_what_cannot_be_cut() -> None:
+    with pytest.raises(InvalidArgument):
+        cut(bytes(FRAME_BYTES_MAX + 1), MTU, Frame(7, 1))
+    with pytest.raises(InvalidArgument):
+        cut(bytes(DATAGRAM_BYTES_MIN), DATAGRAM_BYTES_MIN - 1, Frame(7, 1))
+
+
+def test_a_lost_fragment_costs_its_own_frame_only() -> None:
+    reassembler = Reassembler()
+    for number in range(100):
+        pieces = cut(frame_of(5000, number), MTU, Frame(7, number))
+        if number % 3 == 0:
+            pieces.pop(number % len(pieces))
+        results = [reassembler.receive(piece, HERE, 0.0) for piece in pieces]
+        assert results[-1] == (None if number % 3 == 0 else frame_of(5000, number))
+    reassembler.expire(ASSEMBLY_SECONDS)
+    assert reassembler.abandoned == 34
+    assert (reassembler.held_bytes, reassembler.next_deadline()) == (0, None)
+
+
+def test_duplicates_are_told_and_do_no_harm() -> None:
+    reassembler = Reassembler()
+    first, *middle, last = cut(frame_of(5000), MTU, Frame(7, 1))
+    assert reassembler.receive(first, HERE, 0.0) is None
+    assert refusal(reassembler, first) is Refusal.DUPLICATE_FRAGMENT
+    for piece in middle:
+        reassembler.receive(piece, HERE, 0.0)
+    assert reassembler.receive(last, HERE, 0.0) == frame_of(5000)
+
+
+def test_frames_of_two_sources_boots_and_numbers_do_not_mix() -> None:
+    reassembler = Reassembler()
+    ways = [(HERE, Frame(7, 1)), (HERE, Frame(8, 1)), (HERE, Frame(7, 2)), (ELSEWHERE, Frame(7, 1))]
+    cuts = [(source, cut(frame_of(3000, seed), MTU, name)) for seed, (source, name) in enumerate(ways)]
+    finished = []
+    for step in range(3):
+        finished += [reassembler.receive(pieces[step], source, 0.0) for source, pieces in cuts]
+    assert finished[8:] == [frame_of(3000, seed) for seed in range(4)]
+
+
+def test_what_is_no_datagram_is_told_apart() -> None:
+    reassembler = Reassembler()
+    good = fragment(0, 200, 500, bytes(200))
+    assert reassembler.receive(good, HERE, 0.0) is None
+    for bad in (
+        *(b"", b"\x54", good[:20], good[:26]),
+        b"\x54\x12" + good[2:],  # a form that there is not
+        fragment(1, 200, 500, bytes(199)),
+        fragment(1, 200, 500, bytes(201)),
+        fragment(2, 200, 500, bytes(200)),
+        fragment(3, 200, 500, bytes(100)),
+        fragment(2, 200, 400, b"\0"),
+        fragment(65_535, 200, 500, bytes(200)),
+        fragment(0, 500, 500, bytes(500), number=2),
+        fragment(0, 127, 500, bytes(127), number=2),
+        fragment(0, 0, 500, b"\0", number=2),
+        fragment(0, 1000, FRAME_BYTES_MAX + 1, bytes(1000), number=2),
+        fragment(0, 250, 500, bytes(250)),  # another geometry than what came before
+        fragment(1, 200, 501, bytes(200)),
+        b"\x54\x10" + bytes(FRAME_BYTES_MAX + 1),
+    ):
+        assert refusal(reassembler, bad) is Refusal.BAD_DATAGRAM
+    assert refusal(reassembler, b"GET / HTTP/1.1") is Refusal.BAD_MAGIC
+    assert refusal(reassembler, b"\x54\x20frame") is Refusal.BAD_VERSION
+    assert reassembler.receive(fragment(2, 200, 500, bytes(100)), HERE, 0.0) is None
+    assert reassembler.receive(fragment(1, 200, 500, bytes(200)), HERE, 0.0) == bytes(500)
+
+
+def test_a_source_has_room_for_so_many_and_the_oldest_goes() -> None:
+    reassembler = Reassembler()
+    cuts = [cut(frame_of(2000, number), MTU, Frame(7, number)) for number in range(ASSEMBLIES_PER_SOURCE_MAX + 1)]
+    for first, _ in cuts:
+        reassembler.receive(first, HERE, 0.0)
+    assert reassembler.abandoned == 1
+    for number, (_, second) in list(enumerate(cuts))[1:]:
+        assert reassembler.receive(second, HERE, 0.0) == frame_of(2000, number)
+    assert reassembler.receive(cuts[0][1], HERE, 0.0) is None
+
+
+def test_one_source_does_not_crowd_out_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "ASSEMBLY_BYTES_MAX", 20_000)
+    reassembler = Reassembler()
+    first, second = cut(frame_of(2000), MTU, Frame(7, 1))
+    reassembler.receive(first, HERE, 0.0)
+    for number in range(500):
+        for piece in cut(frame_of(5000), MTU, Frame(9, number))[:-1]:
+            reassembler.receive(piece, ELSEWHERE, 0.0)
+        assert reassembler.held_bytes <= 20_000
+    assert reassembler.receive(second, HERE, 0.0) == frame_of(2000)
+
+
+def test_many_sources_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "ASSEMBLIES_MAX", 50)
+    reassembler = Reassembler()
+    first, _ = cut(frame_of(2000), MTU, Frame(7, 1))
+    for port in range(1000):
+        reassembler.receive(first, ("192.0.2.1", port), 0.0)
+    assert len(reassembler._assemblies) == len(reassembler._per_source) == 50
+    assert reassembler.abandoned == 950
+
+
+def test_age_ends_an_assembly_in_order() -> None:
+    reassembler = Reassembler()
+    for number in range(3):
+        reassembler.receive(cut(frame_of(2000), MTU, Frame(7, number))[0], HERE, float(number) / 10)
+    assert reassembler.next_deadline() == ASSEMBLY_SECONDS
+    reassembler.expire(ASSEMBLY_SECONDS + 0.1)
+    assert (reassembler.abandoned, reassembler.next_deadline()) == (2, ASSEMBLY_SECONDS + 0.2)

@@ -1,0 +1,246 @@
+"""Whole frame layers talking to each other over a wire that tests can listen to."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+import pytest
+from totemd.executive.totem.wire.datagrams import ASSEMBLY_SECONDS, Source
+from totemd.executive.totem.wire.events import Dropped, DuplicateNode, PacketReceived, PeerProven, SendControl
+from totemd.executive.totem.wire.frames import FrameLayer, FrameSettings
+from totemd.executive.totem.wire.refusals import LOG_WORDS, Refusal
+from totemd.executive.totem.wire.seal import PAYLOAD_BYTES_MAX
+from totemd.executive.totem.wire.suites import Suite
+from totemd.ipc.errors import InvalidArgument
+
+KEY = bytes(range(128))
+NODES = (1, 2, 3)
+
+
+def address(node: int) -> Source:
+    return (f"127.0.0.{node}", 5405)
+
+
+def deterministic_bytes(name: str) -> Callable[[int], bytes]:
+    numbers = itertools.count()
+    return lambda size: hashlib.sha256(f"{name} {next(numbers)}".encode()).digest()[:size]
+
+
+class Wire:
+    """Nodes whose control datagrams reach each other at once; what is sealed for packets goes where the test says."""
+
+    def __init__(self, suite: Suite = Suite.AES256, datagram_bytes: int = 1472) -> None:
+        self.suite = suite
+        self.datagram_bytes = datagram_bytes
+        self.layers: dict[int, FrameLayer] = {}
+        self.recorded: list[tuple[int, bytes]] = []
+        self.events: dict[int, list[object]] = {}
+        self.boots = itertools.count()
+
+    def start(self, node: int, key: bytes = KEY, cluster: str = "alpha") -> FrameLayer:
+        random_bytes = deterministic_bytes(f"{node} {next(self.boots)}")
+        settings = FrameSettings(node, cluster, self.suite, key, NODES, False, self.datagram_bytes)
+        layer = self.layers[node] = FrameLayer(settings, random_bytes(16), random_bytes)
+        self.events[node] = []
+        return layer
+
+    def greet(self, now: float) -> None:
+        for node, layer in self.layers.items():
+            layer.greet(now)
+            self.deliver_control(node, now)
+
+    def carry(self, sender: int, to: int, datagrams: Iterable[bytes], now: float) -> None:
+        for datagram in datagrams:
+            self.recorded.append((sender, datagram))
+            if to in self.layers:
+                self.layers[to].receive(datagram, address(sender), now)
+                self.deliver_control(to, now)
+
+    def deliver_control(self, node: int, now: float) -> None:
+        for event in self.layers[node].take_events():
+            if isinstance(event, SendControl):
+                to = event.to if isinstance(event.to, int) else int(event.to[0].rsplit(".", 1)[1])
+                self.carry(node, to, event.datagrams, now)
+            else:
+                self.events[node].append(event)
+
+    def packets(self, node: int) -> list[bytes]:
+        got = [event.payload for event in self.events[node] if isinstance(event, PacketReceived)]
+        self.events[node].clear()
+        return got
+
+
+def started(suite: Suite = Suite.AES256, nodes: Sequence[int] = NODES, datagram_bytes: int = 1472) -> Wire:
+    wire = Wire(suite, datagram_bytes)
+    for node in nodes:
+        wire.start(node)
+    wire.greet(0.0)
+    for node in nodes:
+        assert wire.layers[node].unproven() == tuple(other for other in NODES if other not in nodes)
+        wire.packets(node)
+    return wire
+
+
+@pytest.mark.parametrize("suite", list(Suite), ids=lambda suite: suite.label)
+@pytest.mark.parametrize("size", [0, 1, 200, 1430, 1431, 16_000, PAYLOAD_BYTES_MAX])
+def test_a_packet_reaches_everybody_from_one_seal(suite: Suite, size: int) -> None:
+    wire = started(suite)
+    payload = random.Random(size).randbytes(size)
+    pieces = wire.layers[1].seal(payload, 1.0)
+    for to in (2, 3):
+        wire.carry(1, to, pieces, 1.0)
+        assert wire.packets(to) == [payload]
+
+
+def test_the_first_packet_of_a_newcomer_is_not_lost() -> None:
+    wire = Wire()
+    for node in (1, 2):
+        wire.start(node)
+    wire.carry(1, 2, wire.layers[1].seal(b"join", 0.0), 0.0)
+    assert [type(event) for event in wire.events[2]] == [PeerProven, PacketReceived]
+    assert wire.layers[1].unproven() == (3,), "its question made it known in turn"
+
+
+def test_nothing_recorded_is_believed_by_a_process_that_starts_later() -> None:
+    wire = started()
+    for number in range(20):
+        wire.carry(1, 2, wire.layers[1].seal(b"old %d" % number, 1.0), 1.0)
+    recording = list(wire.recorded)
+    wire.start(2)
+    for sender, datagram in recording:
+        wire.layers[2].receive(datagram, address(sender), 100.0)
+        wire.deliver_control(2, 100.0)
+    assert wire.packets(2) == []
+    wire.carry(1, 2, wire.layers[1].seal(b"new", 100.1), 100.1)
+    assert wire.packets(2) == [b"new"]
+
+
+def test_nothing_recorded_from_an_earlier_boot_is_believed() -> None:
+    wire = started()
+    pieces = wire.layers[1].seal(b"old", 1.0)
+    for to in (2, 3):
+        wire.carry(1, to, pieces, 1.0)
+        assert wire.packets(to) == [b"old"]
+    recording = [datagram for sender, datagram in wire.recorded if sender == 1]
+    wire.start(1)
+    wire.carry(1, 2, wire.layers[1].seal(b"back", 2.0), 2.0)
+    assert [event.restarted for event in wire.events[2] if isinstance(event, PeerProven)] == [True]
+    wire.packets(2)
+    for datagram in recording * 2:
+        wire.carry(1, 2, [datagram], 3.0)
+        wire.carry(1, 3, [datagram], 3.0)
+    assert wire.packets(2) == wire.packets(3) == []
+
+
+def test_a_packet_for_one_node_is_good_for_no_other() -> None:
+    wire = started()
+    token = wire.layers[1].seal(b"token", 1.0, to=2)
+    wire.carry(1, 3, token, 1.0)
+    assert wire.events[3] == [Dropped(Refusal.MISDIRECTED_FRAME, address(1))]
+    wire.carry(1, 2, token, 1.0)
+    assert wire.packets(2) == [b"token"]
+
+
+def test_every_datagram_twice_and_in_any_order() -> None:
+    wire = started(datagram_bytes=600)
+    chance = random.Random(5)
+    payloads = [chance.randbytes(chance.choice((10, 700, 5000))) for _ in range(40)]
+    for batch in itertools.batched(payloads, 8) if hasattr(itertools, "batched") else _batched(payloads, 8):
+        pieces = [piece for payload in batch for piece in wire.layers[1].seal(payload, 1.0)] * 2
+        chance.shuffle(pieces)
+        wire.carry(1, 2, pieces, 1.0)
+    assert sorted(wire.packets(2)) == sorted(payloads)
+
+
+def _batched(items: list[bytes], size: int) -> Iterable[list[bytes]]:
+    return [items[at : at + size] for at in range(0, len(items), size)]
+
+
+def test_another_key_changes_nothing_and_is_reported() -> None:
+    wire = started(nodes=(1, 2))
+    wire.start(3, key=KEY[::-1])
+    wire.layers[3].greet(1.0)
+    wire.deliver_control(3, 1.0)
+    for to in (1, 2):
+        wire.carry(3, to, wire.layers[3].seal(b"let me in", 1.0), 1.0)
+        assert set(wire.events[to]) == {Dropped(Refusal.INVALID_DIGEST, address(3))}
+        assert wire.layers[to].unproven() == (3,)
+        assert wire.layers[to].next_deadline() is None or wire.layers[to].counters()["frames_sealed"] > 0
+    assert "invalid digest... ignoring." in LOG_WORDS[Refusal.INVALID_DIGEST]
+    wire.carry(1, 2, wire.layers[1].seal(b"as before", 1.0), 1.0)
+    assert b"as before" in wire.packets(2)
+
+
+def test_another_cluster_on_the_same_port() -> None:
+    wire = started(nodes=(1, 2))
+    wire.start(3, cluster="beta")
+    wire.carry(3, 2, wire.layers[3].seal(b"hello", 1.0), 1.0)
+    assert wire.events[2] == [Dropped(Refusal.OTHER_CLUSTER, address(3))]
+
+
+def test_a_second_node_with_one_id_is_found_on_both_sides() -> None:
+    one, other = Wire(), Wire()
+    layers = {"one": one.start(1), "other": other.start(1, key=KEY)}
+    other.boots = itertools.count(50)
+    layers["other"] = other.start(1)
+    places = {"one": ("127.0.0.1", 5405), "other": ("127.0.0.3", 5405)}
+    found: list[DuplicateNode] = []
+    queue = [("one", "other", piece) for piece in layers["one"].seal(b"x", 0.0)]
+    while queue:
+        sender, to, piece = queue.pop(0)
+        layers[to].receive(piece, places[sender], 0.0)
+        for event in layers[to].take_events():
+            if isinstance(event, SendControl):
+                assert event.to == places[sender]
+                queue += [(to, sender, each) for each in event.datagrams]
+            elif isinstance(event, DuplicateNode):
+                found.append(event)
+    assert len(found) == 2 and found[0].yields != found[1].yields
+
+
+def test_lost_answers_are_asked_for_again() -> None:
+    wire = Wire()
+    one, two = wire.start(1), wire.start(2)
+    two.receive(one.seal(b"x", 0.0)[0], address(1), 0.0)
+    assert any(isinstance(event, SendControl) for event in two.take_events())  # and lost
+    deadline = two.next_deadline()
+    assert deadline is not None
+    two.expire(deadline)
+    wire.deliver_control(2, deadline)
+    assert wire.packets(2) == [b"x"]
+    assert two.unproven() == (3,)
+
+
+def test_incomplete_frames_are_given_up_and_counted() -> None:
+    wire = started()
+    wire.carry(1, 2, wire.layers[1].seal(bytes(5000), 1.0)[:-1], 1.0)
+    assert wire.layers[2].next_deadline() == 1.0 + ASSEMBLY_SECONDS
+    assert wire.layers[2].counters()["bytes_awaiting_fragments"] > 3000
+    wire.layers[2].expire(1.0 + ASSEMBLY_SECONDS)
+    assert wire.layers[2].next_deadline() is None
+    assert wire.layers[2].counters()["dropped_incomplete_frame"] == 1
+
+
+def test_counters_have_a_name_for_every_refusal() -> None:
+    wire = started()
+    wire.layers[2].receive(b"rubbish", ("127.0.0.9", 9), 1.0)
+    counters = wire.layers[2].counters()
+    assert counters["dropped_bad_magic"] == 1
+    assert {f"dropped_{refusal.value}" for refusal in Refusal} <= counters.keys()
+    wire.carry(1, 2, wire.layers[1].seal(b"x", 1.0), 1.0)
+    assert wire.layers[2].counters()["packets_received"] == 1
+
+
+def test_a_node_can_be_taken_off_the_list() -> None:
+    wire = started()
+    wire.layers[2].set_nodes((2, 3))
+    wire.carry(1, 2, wire.layers[1].seal(b"x", 1.0), 1.0)
+    assert wire.events[2] == [Dropped(Refusal.UNLISTED_SENDER, address(1))]
+
+
+def test_too_long_a_packet_is_refused() -> None:
+    with pytest.raises(InvalidArgument):
+        started().layers[1].seal(bytes(PAYLOAD_BYTES_MAX + 1), 1.0)
