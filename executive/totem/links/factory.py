@@ -1,0 +1,31 @@
+"""The link that a configuration asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...config.model import Configuration
+from ...runtime.logging import Logger
+from .base import Deliver, Link
+from .faults import FAULTS_VARIABLE, FaultyLink
+from .settings import LinkSettings
+from .udpu import UdpuLink
+
+
+def create_link(
+    configuration: Configuration, deliver: Deliver, log: Logger, environment: Mapping[str, str] = os.environ
+) -> tuple[Link, LinkSettings]:
+    """Link 0, not open yet, and what it was made from.
+
+    Raises:
+        OperationFailed: an address of the node list is not numeric.
+    """
+    settings = LinkSettings.of(configuration)
+    if configuration.totem.transport != "udpu":
+        log.warning("link.multicast_not_used", transport=configuration.totem.transport, instead="udpu")
+    faults = environment.get(FAULTS_VARIABLE, "")
+    if not faults:
+        return UdpuLink(settings, deliver, log), settings
+    return FaultyLink(lambda inner: UdpuLink(settings, inner, log), settings, deliver, Path(faults), log), settings

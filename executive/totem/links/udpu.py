@@ -1,0 +1,219 @@
+"""UDP unicast: one socket, a datagram to each node of the node list."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from ....ipc.errors import OperationFailed
+from ...runtime.logging import Logger
+from ..wire.events import Target
+from ..wire.refusals import Refusal
+from .base import DRAIN_DATAGRAMS_MAX, READ_DATAGRAMS_MAX, Deliver, Received
+from .complaints import Complaints
+from .settings import LinkSettings
+
+RECEIVE_BYTES: Final = 65_535
+"""Longest datagram there is."""
+
+SEGMENTS_MAX: Final = 64
+"""Datagrams that one call may send (UDP_MAX_SEGMENTS of the oldest kernels that have it)."""
+
+SEGMENTED_BYTES_MAX: Final = 65_000
+"""Bytes that one call may send; the kernel counts its own headers against 65,535."""
+
+# Linux; the socket module names none of them.
+_SO_SNDBUFFORCE: Final = 32
+_SO_RCVBUFFORCE: Final = 33
+_SOL_UDP: Final = 17
+_UDP_SEGMENT: Final = 103
+
+_SEGMENTATION_REFUSED: Final = frozenset({errno.EINVAL, errno.EIO, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EMSGSIZE})
+"""What kernels, drivers and packet filters answer when a segmented send is more than they can do."""
+
+_SocketAddress: TypeAlias = tuple[Any, ...]
+
+
+def socket_address(address: str, port: int) -> tuple[socket.AddressFamily, _SocketAddress]:
+    """Family and socket address of a numeric address.
+
+    Raises:
+        OperationFailed: it is none.
+    """
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    try:
+        found = socket.getaddrinfo(address, port, type=socket.SOCK_DGRAM, flags=flags)
+    except (socket.gaierror, UnicodeError):
+        raise OperationFailed(f"{address!r} is no numeric address of IPv4 or IPv6") from None
+    return found[0][0], found[0][4]
+
+
+class UdpuLink:
+    """Unicast to the configured addresses, over one socket bound to this node's own."""
+
+    def __init__(self, settings: LinkSettings, deliver: Deliver, log: Logger) -> None:
+        self._settings = settings
+        self._deliver = deliver
+        self._log = log
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._socket: socket.socket | None = None
+        self._addresses: dict[int, _SocketAddress] = {}
+        self._listed: frozenset[str] = frozenset()
+        self._segmentation = True
+        self._counts: Counter[str] = Counter()
+        self._complaints = Complaints()
+        self.set_peers(settings.peers)
+
+    def open(self) -> None:
+        """See `Link.open`."""
+        settings = self._settings
+        family, address = socket_address(settings.address, settings.port)
+        bound = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            if family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.bind(address)
+        except OSError as error:
+            bound.close()
+            raise OperationFailed(
+                f"cannot use {settings.address} port {settings.port} (UDP): {error.strerror}{_hint(error)}"
+            ) from None
+        self._enlarge(bound, socket.SO_RCVBUF, _SO_RCVBUFFORCE, "receive")
+        self._enlarge(bound, socket.SO_SNDBUF, _SO_SNDBUFFORCE, "send")
+        self._socket = bound
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(bound.fileno(), self._readable)
+
+    def close(self) -> None:
+        """See `Link.close`."""
+        if self._socket is not None and self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def send(self, to: Target, datagrams: Sequence[bytes]) -> None:
+        """See `Link.send`."""
+        address = self._addresses.get(to) if isinstance(to, int) else to
+        if address is not None:
+            self._transmit(address, datagrams)
+        elif to != self._settings.node_id:
+            self._counts["unknown_receiver"] += 1
+
+    def multicast(self, nodes: Iterable[int], datagrams: Sequence[bytes]) -> None:
+        """See `Link.multicast`."""
+        for node in nodes:
+            self.send(node, datagrams)
+
+    def drain(self, limit: int = DRAIN_DATAGRAMS_MAX) -> list[Received]:
+        """See `Link.drain`."""
+        received: list[Received] = []
+        if self._socket is None:
+            return received
+        receive = self._socket.recvfrom
+        everybody, listed = not self._settings.block_unlisted, self._listed
+        for _ in range(limit):
+            try:
+                data, address = receive(RECEIVE_BYTES)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                # An error that the network reported for an earlier datagram; what waits behind it is still good.
+                self._failed("receive", error, self._settings.address)
+                continue
+            if everybody or address[0] in listed:
+                received.append(Received(data, (address[0], address[1])))
+            else:
+                self._reject(address[0])
+        self._counts["received"] += len(received)
+        return received
+
+    def set_peers(self, peers: Mapping[int, str]) -> None:
+        """See `Link.set_peers`."""
+        port = self._settings.port
+        self._addresses = {node: socket_address(address, port)[1] for node, address in peers.items()}
+        self._listed = frozenset(address[0] for address in self._addresses.values())
+
+    def counters(self) -> dict[str, int]:
+        """See `Link.counters`."""
+        return dict(self._counts)
+
+    def _readable(self) -> None:
+        received = self.drain(READ_DATAGRAMS_MAX)
+        if received:
+            self._deliver(received)
+
+    def _transmit(self, address: _SocketAddress, datagrams: Sequence[bytes]) -> None:
+        if self._socket is None:
+            return
+        sent = 0
+        try:
+            if len(datagrams) > 1 and self._segmentation:
+                sent = self._transmit_segmented(self._socket, address, datagrams)
+            for datagram in datagrams[sent:]:
+                self._socket.sendto(datagram, address)
+                sent += 1
+        except BlockingIOError:
+            # The frame is lost with any of its datagrams, so the rest of it is not worth the wire.
+            self._counts["send_buffer_full"] += 1
+        except OSError as error:
+            self._failed("send", error, str(address[0]))
+        self._counts["sent"] += sent
+
+    def _transmit_segmented(self, through: socket.socket, address: _SocketAddress, datagrams: Sequence[bytes]) -> int:
+        """Send with one call for many datagrams; how many went out before that turned out not to work here."""
+        size = len(datagrams[0])
+        control = [(_SOL_UDP, _UDP_SEGMENT, struct.pack("=H", size))]
+        step = max(1, min(SEGMENTS_MAX, SEGMENTED_BYTES_MAX // size))
+        for sent in range(0, len(datagrams), step):
+            try:
+                through.sendmsg(datagrams[sent : sent + step], control, 0, address)
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                if error.errno not in _SEGMENTATION_REFUSED:
+                    raise
+                self._segmentation = False
+                self._log.info("link.segmentation_off", address=address[0], because=error.strerror)
+                return sent
+        return len(datagrams)
+
+    def _enlarge(self, bound: socket.socket, option: int, forced: int, direction: str) -> None:
+        wanted = self._settings.buffer_bytes
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, forced, wanted)
+        except PermissionError:
+            bound.setsockopt(socket.SOL_SOCKET, option, wanted)
+        # The kernel tells twice of what it grants (socket(7)).
+        granted = bound.getsockopt(socket.SOL_SOCKET, option) // 2
+        if granted < wanted:
+            limit = "net.core.rmem_max" if option == socket.SO_RCVBUF else "net.core.wmem_max"
+            self._log.info("link.small_buffer", direction=direction, granted=granted, wanted=wanted, raise_limit=limit)
+
+    def _reject(self, address: str) -> None:
+        self._counts[f"dropped_{Refusal.UNLISTED_ADDRESS.value}"] += 1
+        unsaid = self._complaints.admit((Refusal.UNLISTED_ADDRESS, address), self._now())
+        if unsaid is not None:
+            self._log.debug(f"Packet rejected from {address}", unsaid=unsaid)
+
+    def _failed(self, what: str, error: OSError, address: str) -> None:
+        name = errno.errorcode.get(error.errno or 0, "unknown").lower()
+        self._counts[f"{what}_failed_{name}"] += 1
+        unsaid = self._complaints.admit((what, name, address), self._now())
+        if unsaid is not None:
+            self._log.warning(f"link.{what}_failed", address=address, because=error.strerror, unsaid=unsaid)
+
+    def _now(self) -> float:
+        return 0.0 if self._loop is None else self._loop.time()
+
+
+def _hint(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "; another totemd or corosync runs on this address"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "; no interface of this machine has that address"
+    return ""

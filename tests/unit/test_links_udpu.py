@@ -1,0 +1,308 @@
+"""A link on loopback: what is sent arrives, strangers do not, and nothing on the network raises."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from totemd.executive.config.model import Configuration, InterfaceOptions, NodeEntry, TotemOptions
+from totemd.executive.runtime.logging import get_logger
+from totemd.executive.totem.links import factory, udpu
+from totemd.executive.totem.links.base import READ_DATAGRAMS_MAX, Received
+from totemd.executive.totem.links.complaints import COMPLAINT_SECONDS, COMPLAINTS_MAX, Complaints
+from totemd.executive.totem.links.faults import FAULTS_VARIABLE, FaultyLink
+from totemd.executive.totem.links.settings import LinkSettings
+from totemd.executive.totem.links.udpu import UdpuLink
+from totemd.ipc.errors import OperationFailed
+
+LOG = get_logger("TOTEM")
+DEADLINE_SECONDS = 5.0
+HOSTS = {1: "127.0.0.1", 2: "127.0.0.2", 3: "127.0.0.3"}
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port that is free on the three addresses; a socket on a fourth keeps others of this suite away from it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as keeper:
+        keeper.bind(("127.0.0.254", 0))
+        yield keeper.getsockname()[1]
+
+
+def settings(node: int, port: int, **more: Any) -> LinkSettings:
+    return LinkSettings(node, HOSTS[node], port, {n: host for n, host in HOSTS.items() if n != node}, **more)
+
+
+@contextlib.asynccontextmanager
+async def opened(each: LinkSettings) -> AsyncIterator[tuple[UdpuLink, list[Received]]]:
+    inbox: list[Received] = []
+    link = UdpuLink(each, inbox.extend, LOG)
+    link.open()
+    try:
+        yield link, inbox
+    finally:
+        link.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        await asyncio.sleep(0.001)
+
+
+def data(received: Sequence[Received]) -> list[bytes]:
+    return [each.data for each in received]
+
+
+def test_datagrams_reach_the_nodes_they_are_for(port: int) -> None:
+    async def story() -> None:
+        async with (
+            opened(settings(1, port)) as (one, inbox_one),
+            opened(settings(2, port)) as (two, inbox_two),
+            opened(settings(3, port)) as (_, inbox_three),
+        ):
+            one.multicast((1, 2, 3), [b"to all"])
+            one.send(2, [b"to two"])
+            two.send(("127.0.0.1", port), [b"to an address"])
+            await until(lambda: len(inbox_one) == 1 and len(inbox_two) == 2 and len(inbox_three) == 1)
+            assert inbox_two == [Received(b"to all", ("127.0.0.1", port)), Received(b"to two", ("127.0.0.1", port))]
+            assert inbox_one == [Received(b"to an address", ("127.0.0.2", port))]
+            assert (one.counters()["sent"], two.counters()["received"]) == (3, 2)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("segmentation", [True, False])
+def test_the_datagrams_of_a_frame_stay_apart_and_in_order(port: int, segmentation: bool) -> None:
+    async def story() -> None:
+        async with opened(settings(1, port)) as (one, _), opened(settings(2, port)) as (_, inbox):
+            one._segmentation = segmentation
+            frames = [bytes([number]) * 1472 for number in range(150)] + [b"the short last one"]
+            one.send(2, frames)
+            await until(lambda: len(inbox) == len(frames))
+            assert data(inbox) == frames
+            assert one._segmentation == segmentation
+
+    asyncio.run(story())
+
+
+def test_where_segmentation_is_refused_plain_sends_do(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        def __init__(self, real: socket.socket) -> None:
+            self._real = real
+
+        def sendmsg(self, *_: object) -> int:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+    async def story() -> None:
+        async with opened(settings(1, port)) as (one, _), opened(settings(2, port)) as (_, inbox):
+            monkeypatch.setattr(one, "_socket", Refusing(one._socket))  # type: ignore[arg-type]
+            for _ in range(2):
+                one.send(2, [b"a" * 100, b"b" * 100])
+            await until(lambda: len(inbox) == 4)
+            assert not one._segmentation
+
+    asyncio.run(story())
+
+
+def test_strangers_are_rejected_unless_they_are_let_in(port: int) -> None:
+    async def story(block: bool) -> tuple[int, list[bytes]]:
+        async with opened(settings(1, port, block_unlisted=block)) as (one, inbox):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                stranger.bind(("127.0.0.77", 0))
+                stranger.sendto(b"hello", ("127.0.0.1", port))
+            async with opened(settings(2, port)) as (two, _):
+                two.send(1, [b"listed"])
+                await until(lambda: b"listed" in data(inbox))
+            return one.counters().get("dropped_unlisted_address", 0), data(inbox)
+
+    assert asyncio.run(story(block=True)) == (1, [b"listed"])
+    assert asyncio.run(story(block=False)) == (0, [b"hello", b"listed"])
+
+
+def test_the_node_list_may_change(port: int) -> None:
+    async def story() -> None:
+        async with opened(settings(1, port)) as (one, _), opened(settings(2, port)) as (two, inbox):
+            one.set_peers({2: "127.0.0.2"})
+            one.send(3, [b"nobody"])
+            assert one.counters()["unknown_receiver"] == 1
+            two.set_peers({3: "127.0.0.3"})
+            one.send(2, [b"not any more"])
+            await until(lambda: two.counters().get("dropped_unlisted_address", 0) == 1)
+            assert inbox == []
+
+    asyncio.run(story())
+
+
+def test_drain_reads_what_is_there_and_no_more_than_asked_for(port: int) -> None:
+    async def story() -> None:
+        async with opened(settings(1, port)) as (one, _), opened(settings(2, port)) as (two, inbox):
+            assert two.drain() == []
+            for number in range(10):
+                one.send(2, [b"%d" % number])
+            # The loop has not turned, so the reader has not run: all of it is still in the socket.
+            assert data(two.drain(limit=4)) == [b"0", b"1", b"2", b"3"]
+            assert data(two.drain()) == [b"4", b"5", b"6", b"7", b"8", b"9"]
+            assert inbox == []
+
+    asyncio.run(story())
+
+
+def test_a_flood_is_delivered_in_bounded_batches(port: int) -> None:
+    async def story() -> None:
+        batches: list[int] = []
+        receiver = UdpuLink(settings(2, port), lambda received: batches.append(len(received)), LOG)
+        receiver.open()
+        try:
+            async with opened(settings(1, port)) as (one, _):
+                for _ in range(2 * READ_DATAGRAMS_MAX + 1):
+                    one.send(2, [b"x"])
+                await until(lambda: sum(batches) == 2 * READ_DATAGRAMS_MAX + 1)
+        finally:
+            receiver.close()
+        assert max(batches) == READ_DATAGRAMS_MAX
+
+    asyncio.run(story())
+
+
+def test_errors_of_the_network_are_counted_and_dropped(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        error: OSError = BlockingIOError(errno.EAGAIN, "again")
+
+        def sendto(self, *_: object) -> int:
+            raise self.error
+
+        recvfrom = sendto
+
+    async def story() -> dict[str, int]:
+        async with opened(settings(1, port)) as (one, _):
+            failing = Failing()
+            with monkeypatch.context() as patch:
+                patch.setattr(one, "_socket", failing)
+                one.send(2, [b"x"])
+                for number in (errno.ENETUNREACH, errno.ECONNREFUSED, errno.EPERM, errno.EMSGSIZE):
+                    failing.error = OSError(number, "no")
+                    one.multicast((2, 3), [b"x"])
+                failing.error = OSError(errno.ECONNREFUSED, "refused")
+                assert one.drain(limit=3) == []
+            return one.counters()
+
+    counters = asyncio.run(story())
+    assert counters["send_buffer_full"] == 1
+    assert counters["send_failed_enetunreach"] == counters["send_failed_econnrefused"] == 2
+    assert counters["receive_failed_econnrefused"] == 3
+
+
+def test_a_real_error_of_the_kernel_does_not_raise(port: int) -> None:
+    async def story() -> dict[str, int]:
+        async with opened(settings(1, port)) as (one, _):
+            one.send(2, [bytes(65_507)])
+            one.send(2, [bytes(66_000)])
+            one.send(("255.255.255.255", port), [b"broadcast without leave"])
+            one.send(2, [])
+            return one.counters()
+
+    counters = asyncio.run(story())
+    assert counters["send_failed_emsgsize"] == 1
+    assert sum(count for name, count in counters.items() if name.startswith("send_failed")) == 2
+
+
+def test_ipv6(port: int) -> None:
+    async def story() -> None:
+        loopback = LinkSettings(1, "::1", port, {2: "::1"})
+        async with opened(loopback) as (one, inbox):
+            one.send(2, [b"six" * 100, b"six"])
+            await until(lambda: len(inbox) == 2)
+            assert inbox[1] == Received(b"six", ("::1", port))
+            one.send(inbox[0].source, [b"back"])
+            await until(lambda: len(inbox) == 3)
+
+    asyncio.run(story())
+
+
+def test_what_cannot_be_opened_says_why(port: int) -> None:
+    async def story() -> None:
+        async with opened(settings(1, port)):
+            with pytest.raises(OperationFailed, match=rf"127\.0\.0\.1 port {port} \(UDP\).*another totemd or corosync"):
+                UdpuLink(settings(1, port), print, LOG).open()
+        elsewhere = LinkSettings(1, "192.0.2.1", port, {})
+        with pytest.raises(OperationFailed, match="no interface of this machine has that address"):
+            UdpuLink(elsewhere, print, LOG).open()
+        with pytest.raises(OperationFailed, match="'not-a-number' is no numeric address"):
+            UdpuLink(LinkSettings(1, "127.0.0.1", port, {2: "not-a-number"}), print, LOG)
+
+    asyncio.run(story())
+
+
+def test_a_closed_link_is_quiet(port: int) -> None:
+    async def story() -> None:
+        async with opened(settings(1, port)) as (one, _):
+            one.close()
+            one.send(2, [b"x"])
+            assert one.drain() == []
+            one.close()
+
+    asyncio.run(story())
+
+
+def test_small_buffers_are_mentioned(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[dict[str, object]] = []
+
+    class Log:
+        def info(self, event: str, **values: object) -> None:
+            said.append({"event": event, **values})
+
+    async def story() -> None:
+        link = UdpuLink(settings(1, port, buffer_bytes=1 << 29), print, Log())  # type: ignore[arg-type]
+        link.open()
+        link.close()
+
+    monkeypatch.setattr(udpu, "_SO_RCVBUFFORCE", socket.SO_RCVBUF)
+    monkeypatch.setattr(udpu, "_SO_SNDBUFFORCE", socket.SO_SNDBUF)
+    asyncio.run(story())
+    assert [(each["event"], each["raise_limit"]) for each in said] == [
+        ("link.small_buffer", "net.core.rmem_max"),
+        ("link.small_buffer", "net.core.wmem_max"),
+    ]
+
+
+def test_settings_follow_from_the_configuration() -> None:
+    nodes = (NodeEntry(1, "a", ("10.0.0.1",)), NodeEntry(2, "b", ("10.0.0.2",)), NodeEntry(3, "c", ("10.0.0.3",)))
+    configuration = Configuration(
+        totem=TotemOptions(netmtu=9000, block_unlisted_ips=False),
+        interfaces=(InterfaceOptions(port=5500),),
+        nodes=nodes,
+        local_node_id=2,
+    )
+    link, found = factory.create_link(configuration, print, LOG, environment={})
+    assert found == LinkSettings(2, "10.0.0.2", 5500, {1: "10.0.0.1", 3: "10.0.0.3"}, False, 9000)
+    assert isinstance(link, UdpuLink)
+    faulty, _ = factory.create_link(configuration, print, LOG, environment={FAULTS_VARIABLE: "/run/faults"})
+    assert isinstance(faulty, FaultyLink)
+
+
+@pytest.mark.parametrize(
+    ("address", "netmtu", "payload"),
+    [("10.0.0.1", 1500, 1472), ("fd00::1", 1500, 1452), ("10.0.0.1", 100_000, 65_507), ("10.0.0.1", 1, 154)],
+)
+def test_the_longest_datagram(address: str, netmtu: int, payload: int) -> None:
+    assert LinkSettings(1, address, 5405, {}, netmtu=netmtu).datagram_bytes == payload
+
+
+def test_complaints_are_made_now_and_then() -> None:
+    complaints = Complaints()
+    assert [complaints.admit("a", float(now)) for now in range(3)] == [0, None, None]
+    assert complaints.admit("b", 3.0) == 0
+    assert complaints.admit("a", COMPLAINT_SECONDS) == 2
+    for number in range(3 * COMPLAINTS_MAX):
+        complaints.admit(number, 20.0)
+    assert len(complaints._limits) == COMPLAINTS_MAX
