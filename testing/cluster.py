@@ -15,7 +15,7 @@ from ..ipc.errors import OperationFailed
 from . import family
 from .addresses import Network, free_port
 from .configuration import Value, cluster_configuration
-from .faults import FAULTS_VARIABLE, Faults
+from .faults import Faults
 from .guard import Guard
 from .node import START_SECONDS, Node
 from .waiting import wait_until
@@ -71,7 +71,7 @@ class Cluster:
             building.callback(self._faults.close)
             inherited = _environment() | dict(environment or {})
             for node_id, address in self.addresses.items():
-                variables = inherited | {FAULTS_VARIABLE: str(self._faults.command_path(node_id))}
+                variables = inherited | self._faults.environment(node_id)
                 self.nodes[node_id] = Node(node_id, address, self.directory / str(node_id), variables, guard)
             self.configure()
             self._resources = building.pop_all()

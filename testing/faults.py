@@ -13,14 +13,9 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ..executive.totem.links.faults import FAULTS_VARIABLE, FIRST_COMMAND_SUFFIX
 from ..ipc.errors import InvalidArgument, OperationFailed
 from .node import Node
-
-FAULTS_VARIABLE = "TOTEMD_TEST_FAULTS"
-"""Environment variable of a node: the path of its command socket."""
-
-FIRST_COMMAND_SUFFIX = ".first"
-"""Added to that path: the file with the command that holds from the start."""
 
 ANSWER_SECONDS = 5.0
 """How long a node may take to carry a command out."""
@@ -40,9 +35,9 @@ class Faults:
         self._blocked: dict[int, list[int]] = {}
         self._loss = 0.0
 
-    def command_path(self, node_id: int) -> Path:
-        """Where a node takes commands."""
-        return self._directory / f"faults-{node_id}.sock"
+    def environment(self, node_id: int) -> dict[str, str]:
+        """What a node needs in its environment to take commands."""
+        return {FAULTS_VARIABLE: str(self._command_path(node_id))}
 
     def partition(self, sides: Sequence[Iterable[int]]) -> None:
         """Nodes hear only those on their own side; a node on no side hears nobody."""
@@ -74,10 +69,13 @@ class Faults:
         """Give the socket back."""
         self._answers.close()
 
+    def _command_path(self, node_id: int) -> Path:
+        return self._directory / f"faults-{node_id}.sock"
+
     def _tell(self) -> None:
         for node_id, node in self._nodes.items():
             command = json.dumps({"block": self._blocked.get(node_id, []), "loss": self._loss}).encode()
-            path = self.command_path(node_id)
+            path = self._command_path(node_id)
             first = Path(f"{path}{FIRST_COMMAND_SUFFIX}.new")
             first.write_bytes(command)
             os.replace(first, f"{path}{FIRST_COMMAND_SUFFIX}")

@@ -87,7 +87,7 @@ LAYERS = (
     Layer("sam.machine", (*VOCABULARY, "ipc.messages", "sam"), WORLD),
     Layer("__init__", ("ipc", "services.cpg")),
     Layer("aio", ("ipc", "services.cpg", "__init__")),
-    Layer("testing", ("ipc", "executive.control", "executive.keygen", "__init__", "aio")),
+    Layer("testing", ("ipc", "executive.totem.links.faults", "__init__")),
 )
 
 OWNERS = {"zmq": "ipc.endpoints"}

@@ -96,6 +96,19 @@ def test_a_blocked_node_is_cut_off_in_both_directions_until_healed(port: int, fo
     asyncio.run(story())
 
 
+def test_a_file_of_commands_holds_from_the_first_datagram_on(port: int, folder: Path) -> None:
+    async def story() -> None:
+        (folder / "faults1.first").write_text('{"block": [2]}')
+        async with faulty(1, port, folder) as (one, inbox), faulty(2, port, folder) as (two, _):
+            two.send(1, [b"lost"])
+            assert one.drain() == inbox == []
+            await tell(folder, 1, '{"block": []}')
+            two.send(1, [b"kept"])
+            await until(lambda: [each.data for each in inbox] == [b"kept"])
+
+    asyncio.run(story())
+
+
 def test_drained_datagrams_are_lost_as_well(port: int, folder: Path) -> None:
     async def story() -> None:
         async with faulty(1, port, folder) as (one, inbox), faulty(2, port, folder) as (two, _):

@@ -2,7 +2,9 @@
 
 Only for tests: it takes the place of the real link when the environment variable `TOTEMD_TEST_FAULTS` names a path,
 and nothing in a configuration file can make it do so.  At that path it binds a unix datagram socket.  Each datagram
-that it receives there is one JSON object, a *command*; its keys are carried out in the order of this table:
+that it receives there is one JSON object, a *command*; its keys are carried out in the order of this table.  A file
+of the same path with `.first` added holds a command for the start, so that a node that starts inside a partition has
+never been outside of it.
 
 | key | value | does |
 | --- | --- | --- |
@@ -42,6 +44,9 @@ from .udpu import socket_address
 
 FAULTS_VARIABLE: Final = "TOTEMD_TEST_FAULTS"
 """Environment variable with the path of the command socket."""
+
+FIRST_COMMAND_SUFFIX: Final = ".first"
+"""Added to the path of the command socket: a file with the command that holds from the start."""
 
 COMMAND_BYTES_MAX: Final = 65_536
 """Longest command."""
@@ -129,6 +134,8 @@ class FaultyLink:
 
     def open(self) -> None:
         """See `Link.open`."""
+        with contextlib.suppress(FileNotFoundError):
+            self._carry_out(Path(f"{self._path}{FIRST_COMMAND_SUFFIX}").read_bytes())
         self._link.open()
         commands = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         if self._path.is_socket():  # of a process that was killed
