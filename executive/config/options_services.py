@@ -176,7 +176,6 @@ SYSTEM_OPTIONS: tuple[Option, ...] = (
         path="system.priority",
         kind=NiceValue(),
         default="max",
-        effect=Effect.LATER,
         doc="Nice value when sched_rr is off or refused.",
     ),
     Option(
