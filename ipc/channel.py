@@ -131,7 +131,7 @@ class ClientChannel(Generic[M, T]):
             case Refused(request=0):
                 return Rejected(message.exception())
         request = getattr(message, "request", 0)
-        if request:
+        if request and not message.asks:
             waiter = self._waiters.pop(request, None)
             return None if waiter is None else Answered(waiter, message, payload)
         return Arrived(message, payload) if self.state is ClientState.OPEN else None

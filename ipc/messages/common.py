@@ -7,6 +7,8 @@ replaced (ZeroMQ reconnects by itself, and silently).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from ..errors import Status, TotemdError, to_exception
@@ -23,6 +25,9 @@ HEARTBEAT_DEADLINE_SECONDS = 10.0
 
 class Wire(msgspec.Struct, frozen=True, kw_only=False, tag_field="type"):
     """Base of all messages: a msgpack map whose `type` names the verb; unknown fields are ignored."""
+
+    asks: ClassVar[bool] = False
+    """Whether the server sends it as a request of its own, so that its `request` field is no reply's."""
 
 
 class Hello(Wire, frozen=True, tag="hello"):

@@ -7,6 +7,8 @@ A child says hello with its name as role; the executive checks the kernel's pid 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from ..ids import NodeNumber, RingId
@@ -42,11 +44,15 @@ class Stop(Wire, frozen=True, tag="stop"):
 class RingQuestion(Wire, frozen=True, tag="ask.ring"):
     """To totem: where does the ring stand?"""
 
+    asks: ClassVar[bool] = True
+
     request: int
 
 
 class GroupsQuestion(Wire, frozen=True, tag="ask.groups"):
     """To cpg: which groups, with which members, are there in the cluster?"""
+
+    asks: ClassVar[bool] = True
 
     request: int
 
@@ -54,11 +60,15 @@ class GroupsQuestion(Wire, frozen=True, tag="ask.groups"):
 class AppsQuestion(Wire, frozen=True, tag="ask.apps"):
     """To sam: which applications are supervised?"""
 
+    asks: ClassVar[bool] = True
+
     request: int
 
 
 class MetricsQuestion(Wire, frozen=True, tag="ask.metrics"):
     """To any child: your counters and gauges."""
+
+    asks: ClassVar[bool] = True
 
     request: int
 

@@ -1,0 +1,21 @@
+"""`totemctl metrics`: the numbers of all processes of this node."""
+
+from __future__ import annotations
+
+import click
+
+from ...ipc.messages.control import MetricsReply, MetricsRequest
+from ..runtime.metrics import prometheus_text
+from .asking import Options, command
+from .showing import metrics_as_json, print_json
+
+
+@command("metrics")
+def metrics(options: Options) -> None:
+    """The numbers of all processes of this node, as Prometheus reads them (text format 0.0.4)."""
+    with options.executive() as executive:
+        reply: MetricsReply = executive.ask(MetricsRequest())
+    if options.as_json:
+        print_json(metrics_as_json(reply.metrics))
+    else:
+        click.echo(prometheus_text(reply.metrics), nl=False)
