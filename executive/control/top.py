@@ -7,7 +7,6 @@ import time
 import click
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.rule import Rule
 
 from ...ipc.errors import TotemdError
 from ...ipc.messages.control import MembersRequest, StatusRequest
@@ -55,4 +54,4 @@ def view(executive: Executive) -> RenderableType:
     """One picture."""
     status = executive.ask(StatusRequest())
     members = executive.ask(MembersRequest())
-    return Group(summary(status), Rule(), member_table(members), Rule(), processes(status))
+    return Group(summary(status), "", member_table(members), "", processes(status))

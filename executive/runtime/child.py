@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ...ipc.connection import Connection
-from ...ipc.errors import ConfigurationError, ConnectionLost, TotemdError, TryAgain
+from ...ipc.errors import ConfigurationError, ConnectionLost, ProtocolError, TotemdError, TryAgain
 from ...ipc.messages.common import Welcome, refusal
 from ...ipc.messages.control import (
     TO_CHILD,
@@ -160,7 +160,7 @@ class _Child:
         self.finished: asyncio.Future[int] = self._loop.create_future()
         self._loop.set_exception_handler(self._mishap)
         self._lifeline = lifeline
-        self._loop.add_reader(lifeline, self._orphaned)
+        self._loop.add_reader(lifeline, self._orphaned, "its end of the lifeline is closed")
         self._executive: Connection[Any] = Connection(
             run_dir / EXECUTIVE_SOCKET, name, TO_CHILD, self, f"totemd {VERSION}"
         )
@@ -171,9 +171,11 @@ class _Child:
         """The executive knows this process; `Configure` follows."""
 
     def lost(self, error: TotemdError) -> None:
-        """The executive died, or refuses this process: either way there is nobody to serve for."""
-        self._log.err("the executive is gone", reason=str(error))
-        self._orphaned()
+        """The executive died or refuses this process: there is nobody to serve for.  A refused message is only that."""
+        if isinstance(error, ProtocolError) and self._executive.is_open:
+            self._log.err("the executive could not read a message", reason=str(error))
+        else:
+            self._orphaned(str(error))
 
     def arrived(self, message: Any, payload: Sequence[bytes]) -> None:
         """What the executive wants."""
@@ -192,8 +194,8 @@ class _Child:
     def _send(self, message: msgspec.Struct) -> None:
         try:
             self._executive.send(message)
-        except ConnectionLost:
-            self._orphaned()
+        except ConnectionLost as error:
+            self._orphaned(str(error))
 
     # -- life
 
@@ -268,9 +270,11 @@ class _Child:
         if not self.finished.done():
             self.finished.set_result(EXIT_FAILED if self._doomed else code)
 
-    def _orphaned(self) -> None:
+    def _orphaned(self, why: str) -> None:
         """Nobody watches over this process any more: stop, and be gone within `ORPHAN_SECONDS` whatever happens."""
         self._close_lifeline()
+        if not self.finished.done():
+            self._log.err("the executive is gone, or refuses this process", reason=why)
         if signal.getitimer(signal.ITIMER_REAL)[0] == 0:
             # The kernel's timer, since a loop that hangs would never look at one of its own.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)

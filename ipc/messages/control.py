@@ -148,6 +148,11 @@ class Metric(msgspec.Struct, frozen=True):
     help: str
     labels: tuple[tuple[str, str], ...] = ()
 
+    def __post_init__(self) -> None:
+        # A condition is a number here (1 or 0), but msgpack would keep it a bool, which is none to the receiver.
+        if isinstance(self.value, bool):
+            msgspec.structs.force_setattr(self, "value", int(self.value))
+
 
 class MetricsAnswer(Wire, frozen=True, tag="metrics"):
     """A child's numbers."""
