@@ -79,14 +79,20 @@ def test_datagrams_reach_the_nodes_they_are_for(port: int) -> None:
 
 
 @pytest.mark.parametrize("segmentation", [True, False])
-def test_the_datagrams_of_a_frame_stay_apart_and_in_order(port: int, segmentation: bool) -> None:
+@pytest.mark.parametrize("coalescing", [True, False])
+def test_the_datagrams_of_a_frame_stay_apart_and_in_order(port: int, segmentation: bool, coalescing: bool) -> None:
     async def story() -> None:
-        async with opened(settings(1, port)) as (one, _), opened(settings(2, port)) as (_, inbox):
+        async with opened(settings(1, port)) as (one, _), opened(settings(2, port)) as (two, inbox):
             one._segmentation = segmentation
-            frames = [bytes([number]) * 1472 for number in range(150)] + [b"the short last one"]
-            one.send(2, frames)
-            await until(lambda: len(inbox) == len(frames))
-            assert data(inbox) == frames
+            if not coalescing and two._socket is not None:
+                two._socket.setsockopt(17, 104, 0)
+                two._coalescing = False
+            pieces = [bytes([number]) * 1472 for number in range(150)] + [b"the short last one"]
+            one.send(2, pieces)
+            others = [b"", b"alone", b"of any length", b"but", b""]
+            one.send(2, others)
+            await until(lambda: len(inbox) == len(pieces) + len(others))
+            assert data(inbox) == pieces + others
             assert one._segmentation == segmentation
 
     asyncio.run(story())
@@ -181,7 +187,7 @@ def test_errors_of_the_network_are_counted_and_dropped(port: int, monkeypatch: p
         def sendto(self, *_: object) -> int:
             raise self.error
 
-        recvfrom = sendto
+        recvfrom = recvmsg = sendto
 
     async def story() -> dict[str, int]:
         async with opened(settings(1, port)) as (one, _):

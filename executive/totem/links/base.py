@@ -50,7 +50,7 @@ class Link(Protocol):
         """Send to each of *nodes* but this one."""
 
     def drain(self, limit: int = DRAIN_DATAGRAMS_MAX) -> list[Received]:
-        """What can be read now, without waiting, after reading at most *limit* datagrams.
+        """What can be read now, without waiting; no read begins after *limit* reads or datagrams.
 
         For a caller that must have seen everything that is there before it goes on, such as the holder of a token.
         """

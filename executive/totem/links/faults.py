@@ -34,6 +34,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from ....ipc.errors import MalformedMessage
 from ....ipc.ids import NodeNumber
 from ...runtime.logging import Logger
 from ..wire.datagrams import Source
@@ -68,6 +69,18 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _DECODER: Final = msgspec.json.Decoder(Command)
+
+
+def read_command(text: bytes) -> Command:
+    """The command that *text* is.
+
+    Raises:
+        MalformedMessage: it is none; the text says why.
+    """
+    try:
+        return _DECODER.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedMessage(f"fault command: {error}") from None
 
 
 class Faults:
@@ -209,8 +222,8 @@ class FaultyLink:
 
     def _carry_out(self, text: bytes) -> dict[str, bool | str]:
         try:
-            command = _DECODER.decode(text)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            command = read_command(text)
+        except MalformedMessage as error:
             self._log.warning("link.unknown_fault_command", because=str(error))
             return {"error": str(error)}
         self._faults.command(command)

@@ -1,8 +1,13 @@
-"""UDP unicast: one socket, a datagram to each node of the node list."""
+"""UDP unicast: one socket, a datagram to each node of the node list.
+
+Linux moves the datagrams of a frame with one call where it can: UDP_SEGMENT cuts one buffer on its way out, UDP_GRO
+hands several datagrams of one sender over together.  Both are tried and, where they are refused, done without.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import struct
@@ -32,9 +37,13 @@ _SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
 _SOL_UDP: Final = 17
 _UDP_SEGMENT: Final = 103
+_UDP_GRO: Final = 104
 
 _SEGMENTATION_REFUSED: Final = frozenset({errno.EINVAL, errno.EIO, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EMSGSIZE})
 """What kernels, drivers and packet filters answer when a segmented send is more than they can do."""
+
+_INT: Final = struct.Struct("=i")
+_GRO_CONTROL_BYTES: Final = socket.CMSG_SPACE(_INT.size)
 
 _SocketAddress: TypeAlias = tuple[Any, ...]
 
@@ -65,6 +74,7 @@ class UdpuLink:
         self._addresses: dict[int, _SocketAddress] = {}
         self._listed: frozenset[str] = frozenset()
         self._segmentation = True
+        self._coalescing = False
         self._counts: Counter[str] = Counter()
         self._complaints = Complaints()
         self.set_peers(settings.peers)
@@ -85,6 +95,9 @@ class UdpuLink:
             ) from None
         self._enlarge(bound, socket.SO_RCVBUF, _SO_RCVBUFFORCE, "receive")
         self._enlarge(bound, socket.SO_SNDBUF, _SO_SNDBUFFORCE, "send")
+        with contextlib.suppress(OSError):  # a kernel before 5.0
+            bound.setsockopt(_SOL_UDP, _UDP_GRO, 1)
+            self._coalescing = True
         self._socket = bound
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(bound.fileno(), self._readable)
@@ -114,21 +127,26 @@ class UdpuLink:
         received: list[Received] = []
         if self._socket is None:
             return received
-        receive = self._socket.recvfrom
         everybody, listed = not self._settings.block_unlisted, self._listed
         for _ in range(limit):
+            if len(received) >= limit:
+                break
             try:
-                data, address = receive(RECEIVE_BYTES)
+                data, size, address = self._receive(self._socket)
             except BlockingIOError:
                 break
             except OSError as error:
                 # An error that the network reported for an earlier datagram; what waits behind it is still good.
                 self._failed("receive", error, self._settings.address)
                 continue
-            if everybody or address[0] in listed:
-                received.append(Received(data, (address[0], address[1])))
-            else:
+            if not everybody and address[0] not in listed:
                 self._reject(address[0])
+                continue
+            source = (address[0], address[1])
+            if len(data) <= size:
+                received.append(Received(data, source))
+            else:
+                received += [Received(data[at : at + size], source) for at in range(0, len(data), size)]
         self._counts["received"] += len(received)
         return received
 
@@ -147,12 +165,20 @@ class UdpuLink:
         if received:
             self._deliver(received)
 
+    def _receive(self, bound: socket.socket) -> tuple[bytes, int, _SocketAddress]:
+        """What one read brings, and how long each datagram in it is (the last may be shorter)."""
+        if not self._coalescing:
+            data, address = bound.recvfrom(RECEIVE_BYTES)
+            return data, len(data), address
+        data, control, _, address = bound.recvmsg(RECEIVE_BYTES, _GRO_CONTROL_BYTES)
+        return data, _INT.unpack(control[0][2])[0] if control else len(data), address
+
     def _transmit(self, address: _SocketAddress, datagrams: Sequence[bytes]) -> None:
         if self._socket is None:
             return
         sent = 0
         try:
-            if len(datagrams) > 1 and self._segmentation:
+            if len(datagrams) > 1 and self._segmentation and _alike(datagrams):
                 sent = self._transmit_segmented(self._socket, address, datagrams)
             for datagram in datagrams[sent:]:
                 self._socket.sendto(datagram, address)
@@ -209,6 +235,12 @@ class UdpuLink:
 
     def _now(self) -> float:
         return 0.0 if self._loop is None else self._loop.time()
+
+
+def _alike(datagrams: Sequence[bytes]) -> bool:
+    """Whether the kernel would cut them like this: all equally long, but that the last may be shorter."""
+    size = len(datagrams[0])
+    return 0 < len(datagrams[-1]) <= size and all(len(datagram) == size for datagram in datagrams[:-1])
 
 
 def _hint(error: OSError) -> str:
