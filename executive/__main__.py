@@ -25,8 +25,9 @@ from .runtime import logging
 from .runtime.version import VERSION
 from .supervisor.detach import Announcement, detach
 from .supervisor.exits import ExitCode
+from .supervisor.facts import effective_values
 from .supervisor.pidfile import AlreadyRunning, PidFile, prepare_run_dir
-from .supervisor.process import Startup, effective_values, run_executive
+from .supervisor.process import Startup, run_executive
 from .supervisor.reload import Reloader
 from .supervisor.specs import NODE, Tree
 

@@ -25,22 +25,22 @@ from ...ipc.messages.control import (
     Stop,
 )
 from ..runtime.logging import Logger
-from .children import ChildProcess
-from .exits import ExitCode
-from .plan import (
+from .actions import (
     Action,
     AskAlive,
     AskToStop,
     Exit,
     Initialised,
     Kill,
-    Plan,
     Quit,
     ReportEnded,
     ReportPause,
     ReportReady,
     Spawn,
 )
+from .children import ChildProcess
+from .exits import ExitCode
+from .plan import Plan
 from .questions import Questions
 from .specs import ChildSpec, Tree
 

@@ -16,10 +16,22 @@ the one after it is gone.  A restart concerns one child only.  Times are seconds
 from __future__ import annotations
 
 import enum
-import signal
 from collections import deque
 from dataclasses import dataclass
 
+from .actions import (
+    Action,
+    AskAlive,
+    AskToStop,
+    Exit,
+    Initialised,
+    Kill,
+    Quit,
+    ReportEnded,
+    ReportPause,
+    ReportReady,
+    Spawn,
+)
 from .exits import ExitCode
 from .specs import ChildSpec, RestartIntensity, Tree
 
@@ -43,104 +55,6 @@ class ChildState(enum.StrEnum):
     STOPPED = "stopped"
     FATAL = "fatal"
     """It said that a restart would not help."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """How a process ended."""
-
-    code: int = 0
-    signal: int = 0
-    """0 unless a signal ended it."""
-    reason: str = ""
-    """Instead of both: why it could not even be started."""
-
-    def __str__(self) -> str:
-        if self.reason:
-            return self.reason
-        if self.signal:
-            try:
-                return f"signal {self.signal} ({signal.Signals(self.signal).name})"
-            except ValueError:
-                return f"signal {self.signal}"
-        return f"exit code {self.code}"
-
-
-# -- what to do
-
-
-@dataclass(frozen=True, slots=True)
-class Spawn:
-    """Start the child's process."""
-
-    child: str
-
-
-@dataclass(frozen=True, slots=True)
-class AskAlive:
-    """Send the child a `Ping`."""
-
-    child: str
-    sequence: int
-
-
-@dataclass(frozen=True, slots=True)
-class AskToStop:
-    """Send the child a `Stop`."""
-
-    child: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """SIGKILL."""
-
-    child: str
-    because: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReportReady:
-    """Say that a child serves."""
-
-    child: str
-    took_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class ReportEnded:
-    """Say that a child has ended though nobody asked it to."""
-
-    child: str
-    how: Exit
-    because: str
-    """Why it was killed; empty if it ended by itself."""
-    uptime_seconds: float
-    restart_in_seconds: float | None
-    """None: it is not started again."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportPause:
-    """Say that the executive itself was not scheduled for a while."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Initialised:
-    """All children serve for the first time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quit:
-    """No child is left: end."""
-
-    code: ExitCode
-    because: str
-
-
-Action = Spawn | AskAlive | AskToStop | Kill | ReportReady | ReportEnded | ReportPause | Initialised | Quit
 
 
 class RestartHistory:

@@ -40,12 +40,12 @@ from ..config.diff import Reload
 from ..config.model import Configuration
 from ..runtime import logging
 from ..runtime.access import Gate, is_owner, socket_mode
-from ..runtime.metrics import Metrics
 from ..runtime.sdnotify import ServiceManager
 from ..runtime.version import VERSION
 from .desk import Desk
 from .detach import Announcement
 from .exits import ExitCode
+from .facts import effective_values, own_metrics
 from .family import Family
 from .pidfile import prepare_run_dir
 from .questions import Questions
@@ -88,7 +88,6 @@ class Executive:
         self._service_manager = ServiceManager()
         self._watchdog: asyncio.TimerHandle | None = None
         self._gate = Gate(self.configuration.access, self._log)
-        self._metrics = Metrics()
         self._requests: set[asyncio.Task[None]] = set()
         self._desk = Desk(self)
         self.finished: asyncio.Future[tuple[ExitCode, str]] = self._loop.create_future()
@@ -107,7 +106,7 @@ class Executive:
             initialised=self._initialised,
             quit=self._quit,
         )
-        self._count()
+        self._metrics = own_metrics(self._family, self._server, lambda: self.uptime_seconds)
 
     def begin(self) -> None:
         """Start the children; `finished` holds the outcome once the last one is gone."""
@@ -320,39 +319,6 @@ class Executive:
     def _mishap(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A bug.  Children go on with what they do; nothing is gained by taking the node down over, say, a request."""
         self._log.crit("a bug in the executive", where=context.get("message", ""), exc_info=context.get("exception"))
-
-    def _count(self) -> None:
-        gauge = self._metrics.gauge
-        gauge("uptime_seconds", "Seconds since the executive started.", lambda: round(self.uptime_seconds, 3))
-        gauge("control_sessions", "Open connections of the control socket.", lambda: len(list(self._server.sessions)))
-        gauge("control_malformed", "Messages that were none of this protocol.", lambda: self._server.malformed)
-        for name in self._family.snapshot():
-            self._count_child(name)
-
-    def _count_child(self, name: str) -> None:
-        def restarts() -> float:
-            return self._family.snapshot()[name].restarts
-
-        def running() -> float:
-            return self._family.snapshot()[name].state == "running"
-
-        self._metrics.gauge("child_restarts", "Restarts since the executive started.", restarts, child=name)
-        self._metrics.gauge("child_running", "1 while the process serves.", running, child=name)
-
-
-def effective_values(configuration: Configuration) -> dict[str, object]:
-    """What an operator wants to see at the start, since defaults depend on versions and on the number of nodes."""
-    totem = configuration.totem
-    return {
-        "node": configuration.local_node_id,
-        "cluster": totem.cluster_name,
-        "transport": totem.transport,
-        "cipher": totem.cipher,
-        "token_ms": totem.token,
-        "consensus_ms": totem.consensus,
-        "nodes": ",".join(f"{node.node_id}={node.label}" for node in configuration.nodes),
-        "files": ",".join(configuration.sources) or "none",
-    }
 
 
 async def run_executive(startup: Startup) -> tuple[ExitCode, str]:

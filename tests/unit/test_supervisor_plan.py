@@ -7,25 +7,21 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from totemd.executive.supervisor.exits import ExitCode
-from totemd.executive.supervisor.plan import (
-    KILL_SECONDS,
+from totemd.executive.supervisor.actions import (
     Action,
     AskAlive,
     AskToStop,
-    ChildState,
     Exit,
     Initialised,
     Kill,
-    Plan,
     Quit,
     ReportEnded,
     ReportPause,
     ReportReady,
-    RestartHistory,
     Spawn,
 )
+from totemd.executive.supervisor.exits import ExitCode
+from totemd.executive.supervisor.plan import KILL_SECONDS, ChildState, Plan, RestartHistory
 from totemd.executive.supervisor.specs import NODE, Backoff, ChildSpec, RestartIntensity, Tree
 
 TREE = Tree(
