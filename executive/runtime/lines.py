@@ -144,7 +144,7 @@ class SyslogHandler(logging.Handler):
     Unlike the standard library's handler it never blocks: a logger that has stopped reading must not stop a ring.
     """
 
-    def __init__(self, facility: str, path: str = SYSLOG_SOCKET) -> None:
+    def __init__(self, facility: str, path: str) -> None:
         super().__init__()
         self._facility = logging.handlers.SysLogHandler.facility_names[facility] << 3
         self._path = path

@@ -139,7 +139,7 @@ class _Sinks:
         if options.to_logfile:
             yield self._keep(self._open(options.logfile), options, options.logfile_priority)
         if options.to_syslog and Path(SYSLOG_SOCKET).exists():
-            handler = SyslogHandler(options.syslog_facility)
+            handler = SyslogHandler(options.syslog_facility, SYSLOG_SOCKET)
             yield self._keep(handler, options, options.syslog_priority, syslog=True)
 
     def _open(self, path: str) -> logging.Handler:

@@ -7,6 +7,7 @@ dozen numbers, and the text format (version 0.0.4) is a page.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from ...ipc.messages.control import Metric
@@ -98,4 +99,8 @@ def _escape(text: str) -> str:
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
     return str(int(value)) if value == int(value) else repr(value)
