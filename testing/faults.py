@@ -30,7 +30,7 @@ class Faults:
         self._nodes = nodes
         self._directory = directory
         self._answers = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._answers.bind(str(directory / "answers.sock"))
+        self._answers.bind("")  # a free address of the abstract namespace
         self._answers.settimeout(ANSWER_SECONDS)
         self._blocked: dict[int, list[int]] = {}
         self._loss = 0.0

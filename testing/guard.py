@@ -12,7 +12,7 @@ from pathlib import Path
 
 _PROGRAM = """
 import os, shutil, signal, sys
-groups = set()
+groups, directory = set(), sys.stdin.readline().rstrip("\\n")
 for line in sys.stdin:
     (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
 for group in groups:
@@ -20,7 +20,7 @@ for group in groups:
         os.killpg(group, signal.SIGKILL)
     except ProcessLookupError:
         pass
-shutil.rmtree(sys.argv[1], ignore_errors=True)
+shutil.rmtree(directory, ignore_errors=True)
 """
 
 
@@ -28,8 +28,9 @@ class Guard:
     """Watches over one directory and the process groups of one cluster."""
 
     def __init__(self, directory: Path) -> None:
-        command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(directory)]
+        command = [sys.executable, "-I", "-S", "-c", _PROGRAM]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, cwd="/", text=True)
+        self._say(f"{directory}\n")
 
     def watch(self, group: int) -> None:
         """Kill this process group when the tests end without `forget`."""

@@ -55,6 +55,9 @@ from .specs import Tree
 REQUESTS_AT_ONCE_MAX = 64
 """Requests of totemctl that may be in work at the same time."""
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+"""They all mean: leave the ring and end."""
+
 
 @dataclass(frozen=True)
 class Startup:
@@ -111,7 +114,7 @@ class Executive:
     def begin(self) -> None:
         """Start the children; `finished` holds the outcome once the last one is gone."""
         self._loop.set_exception_handler(self._mishap)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        for number in STOP_SIGNALS:
             self._loop.add_signal_handler(number, self._stop_by_signal, number)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload_by_signal)
         self._loop.add_signal_handler(signal.SIGUSR2, self._dump)
@@ -328,6 +331,8 @@ async def run_executive(startup: Startup) -> tuple[ExitCode, str]:
         executive.begin()
         code, because = await executive.finished
     finally:
+        # The loop takes its handlers away when it closes; a second SIGTERM must not kill what is ending cleanly.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR2})
         executive.close()
     startup.announcement.make(code, because)
     return code, because
