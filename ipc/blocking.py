@@ -18,9 +18,11 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from . import forks
 from .channel import Answered, Arrived, ClientChannel, ClientState, Garbled, Opened, Rejected, Replaced
 from .codec import encode
 from .connection import HELLO_AGAIN_SECONDS
+from .deadline import Deadline
 from .endpoints import BlockingEndpoint, open_pidfd, require_socket
 from .errors import ConnectionLost, OperationFailed, TotemdError
 from .messages.common import HEARTBEAT_SECONDS, Goodbye, Heartbeat, Refused, Welcome
@@ -63,7 +65,9 @@ class BlockingConnection(Generic[M]):
         self._server_pidfd: int | None = None
         self._happenings: deque[Happening] = deque()
         self._next_beat = 0.0
-        self._process = os.getpid()
+        self._process = forks.generation()
+        self.generation = 0
+        """Changes whenever `descriptors` do."""
 
     @property
     def is_open(self) -> bool:
@@ -85,17 +89,18 @@ class BlockingConnection(Generic[M]):
         """
         require_socket(self._path, self._service)
         self._connect()
-        deadline = _deadline(timeout)
-        while (left := _left(deadline)) is None or left > 0:
-            for happening in self.pump(left):
-                match happening:
+        deadline = Deadline(timeout)
+        while not deadline.passed:
+            self._turn(deadline.left)
+            while self._happenings:
+                match self._happenings.popleft():
                     case Opened(welcome):
-                        return welcome
+                        return welcome  # what came with it is left for `pump`
                     case Rejected(error):
                         self.close()
                         raise error
         self.close()
-        raise ConnectionLost(f"{self._service} did not answer at {self._path} within {timeout} s (is it still starting?)")
+        raise ConnectionLost(f"{self._service} did not answer at {self._path} within {timeout} s (starting still?)")
 
     def send(self, message: msgspec.Struct, *payload: bytes | memoryview) -> None:
         """Queue a message.
@@ -124,12 +129,11 @@ class BlockingConnection(Generic[M]):
         number = self._channel.expect(box)
         try:
             self.send(msgspec.structs.replace(message, request=number), *payload)
-            deadline = _deadline(timeout)
+            deadline = Deadline(timeout)
             while not box.filled:
-                left = _left(deadline)
-                if left is not None and left <= 0:
+                if deadline.passed:
                     raise TimeoutError(f"{self._service} did not answer within {timeout} s")
-                self._turn(left)
+                self._turn(deadline.left)
         finally:
             self._channel.forget(number)
         if box.error is not None:
@@ -141,11 +145,11 @@ class BlockingConnection(Generic[M]):
 
         Returns an empty list when nothing did.  A server that died is noticed here, and connected to again.
         """
-        deadline = _deadline(timeout)
+        deadline = Deadline(timeout)
         while not self._happenings:
-            left = _left(deadline)
-            self._turn(left)
-            if left is not None and left <= 0:
+            last = deadline.passed
+            self._turn(deadline.left)
+            if last:
                 break
         happenings = list(self._happenings)
         self._happenings.clear()
@@ -156,13 +160,13 @@ class BlockingConnection(Generic[M]):
         return bool(self._happenings) or (self._endpoint is not None and self._endpoint.readable())
 
     def descriptors(self) -> tuple[int, ...]:
-        """What to poll besides `has_input`: one of them is readable when `pump` has work.  They change on reconnect."""
+        """What to poll besides `has_input`: one of them is readable when `pump` has work."""
         fds = () if self._endpoint is None else (self._endpoint.fileno(),)
         return fds if self._server_pidfd is None else (*fds, self._server_pidfd)
 
     def close(self) -> None:
         """Say goodbye and close; harmless when closed already, and in a forked child."""
-        if os.getpid() != self._process:
+        if forks.generation() != self._process:
             return
         if self._endpoint is not None and self.is_open:
             self._endpoint.send([encode(Goodbye())])
@@ -209,6 +213,7 @@ class BlockingConnection(Generic[M]):
         self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
         if self._server_pidfd is None:
             self._server_pidfd = open_pidfd(welcome.server_pid)
+            self.generation += 1
 
     def _beat(self) -> None:
         if self.is_open and self._endpoint is not None:
@@ -220,6 +225,7 @@ class BlockingConnection(Generic[M]):
     def _connect(self) -> None:
         self._drop()
         self._endpoint = BlockingEndpoint(self._path)
+        self.generation += 1
         self._endpoint.send(self._channel.hello())
         self._next_beat = time.monotonic() + HELLO_AGAIN_SECONDS
 
@@ -245,16 +251,8 @@ class BlockingConnection(Generic[M]):
             box.error = error
 
     def _check_process(self) -> None:
-        if os.getpid() != self._process:
+        if forks.generation() != self._process:
             raise OperationFailed(
                 "this connection belongs to the process that opened it and cannot be used after fork(); "
                 "open a new one in the child"
             )
-
-
-def _deadline(timeout: float | None) -> float | None:
-    return None if timeout is None else time.monotonic() + timeout
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())

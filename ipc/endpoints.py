@@ -31,6 +31,17 @@ DRAIN_MESSAGES_MAX = 256
 _PAYLOAD_COPY_BYTES_MAX = 64 * 1024
 """Longer payload frames are handed to libzmq without a copy."""
 
+# pyzmq's upper layer makes enums of flags and looks for options in each call, which costs several times the call
+# itself; a message of two frames goes out in 1 µs instead of 5 µs this way.
+_send_frame = cast("Callable[[object, bytes | memoryview, int, bool], object]", zmq.backend.Socket.send)
+_receive_frame = cast("Callable[[object, int], bytes]", zmq.backend.Socket.recv)
+_get = cast("Callable[[object, int], int]", zmq.backend.Socket.get)
+_LAST = int(zmq.NOBLOCK)
+_NOT_LAST = int(zmq.NOBLOCK | zmq.SNDMORE)
+_RCVMORE = int(zmq.RCVMORE)
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
+
 
 class Credentials(NamedTuple):
     """Who is at the other end of an `ipc://` connection, by the kernel's word (SO_PEERCRED)."""
@@ -76,14 +87,22 @@ def _new_socket(kind: int) -> zmq.Socket[bytes]:
 
 
 def _option(socket: zmq.Socket[bytes], option: int) -> int:
-    return cast(int, socket.getsockopt(option))
+    return _get(socket, option)
 
 
 def _send(socket: zmq.Socket[bytes], frames: Sequence[bytes | memoryview]) -> None:
-    last = len(frames) - 1
-    for index, frame in enumerate(frames):
-        flags = zmq.NOBLOCK if index == last else zmq.NOBLOCK | zmq.SNDMORE
-        socket.send(frame, flags, copy=len(frame) <= _PAYLOAD_COPY_BYTES_MAX)
+    *leading, last = frames
+    for frame in leading:
+        _send_frame(socket, frame, _NOT_LAST, len(frame) <= _PAYLOAD_COPY_BYTES_MAX)
+    _send_frame(socket, last, _LAST, len(last) <= _PAYLOAD_COPY_BYTES_MAX)
+
+
+def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
+    """One message; raises zmq.Again when there is none."""
+    frames = [_receive_frame(socket, _LAST)]
+    while _option(socket, _RCVMORE):
+        frames.append(_receive_frame(socket, _LAST))
+    return frames
 
 
 class _Drained:
@@ -160,15 +179,15 @@ class ServerEndpoint(_Drained):
 
     def _take_one(self) -> None:
         socket = self._socket
-        peer = socket.recv(zmq.NOBLOCK)
+        peer = _receive_frame(socket, _LAST)
         frames: list[bytes] = []
         if self._known(peer):
-            while socket.getsockopt(zmq.RCVMORE):
-                frames.append(socket.recv(zmq.NOBLOCK))
+            while _option(socket, _RCVMORE):
+                frames.append(_receive_frame(socket, _LAST))
             self._deliver(peer, frames, None)
             return
         credentials = None
-        while socket.getsockopt(zmq.RCVMORE):
+        while _option(socket, _RCVMORE):
             frame = socket.recv(zmq.NOBLOCK, copy=False)
             if credentials is None:
                 with contextlib.suppress(zmq.ZMQError, ValueError):
@@ -200,7 +219,7 @@ class ClientEndpoint(_Drained):
         super().__init__(socket)
 
     def _take_one(self) -> None:
-        self._deliver(self._socket.recv_multipart(zmq.NOBLOCK))
+        self._deliver(_receive(self._socket))
 
     def send(self, frames: Sequence[bytes | memoryview]) -> None:
         """Queue a message for the server."""
@@ -223,13 +242,13 @@ class BlockingEndpoint:
     def take(self) -> list[bytes] | None:
         """One message, or None when none is waiting."""
         try:
-            return self._socket.recv_multipart(zmq.NOBLOCK)
+            return _receive(self._socket)
         except zmq.Again:
             return None
 
     def readable(self) -> bool:
         """Whether `take` would return a message."""
-        return bool(_option(self._socket, zmq.EVENTS) & zmq.POLLIN)
+        return bool(_option(self._socket, _EVENTS) & _POLLIN)
 
     def wait(self, timeout: float | None, also: Iterable[int] = ()) -> set[int]:
         """Wait at most *timeout* seconds for a message or for one of the descriptors *also*.

@@ -1,0 +1,1 @@
+"""Services on the ring's ordered stream."""

@@ -1,0 +1,1 @@
+"""Closed process groups: the service process, and the clients that applications use."""

@@ -1,0 +1,63 @@
+"""totemd: closed process groups with one order of messages and membership changes on every node.
+
+```
+import totemd
+
+with totemd.Client() as client, client.join("chat") as group:
+    group.mcast(b"hello")
+    for event in group:
+        match event:
+            case totemd.Message(sender, payload): ...
+            case totemd.ConfigChange(members, joined, left): ...
+            case totemd.RingChange() | totemd.Rejoined(): ...
+```
+`totemd.aio` is the same for asyncio, `totemd.sam` the availability manager, `totemd.testing` clusters for tests.
+Importing this package connects to nothing.
+"""
+
+from .ipc.errors import (
+    AccessDenied,
+    AlreadyMember,
+    ConnectionLost,
+    Expelled,
+    GroupNameTooLong,
+    InvalidArgument,
+    MessageTooLarge,
+    NotMember,
+    OperationFailed,
+    ProtocolError,
+    TotemdError,
+    TryAgain,
+)
+from .ipc.ids import GROUP_NAME_BYTES_MAX, MESSAGE_BYTES_MAX, Address, Guarantee, Member, Reason, RingId
+from .services.cpg.client import Client, Group
+from .services.cpg.events import ConfigChange, Event, Message, Rejoined, RingChange
+
+__all__ = [
+    "GROUP_NAME_BYTES_MAX",
+    "MESSAGE_BYTES_MAX",
+    "AccessDenied",
+    "Address",
+    "AlreadyMember",
+    "Client",
+    "ConfigChange",
+    "ConnectionLost",
+    "Event",
+    "Expelled",
+    "Group",
+    "GroupNameTooLong",
+    "Guarantee",
+    "InvalidArgument",
+    "Member",
+    "Message",
+    "MessageTooLarge",
+    "NotMember",
+    "OperationFailed",
+    "ProtocolError",
+    "Reason",
+    "Rejoined",
+    "RingChange",
+    "RingId",
+    "TotemdError",
+    "TryAgain",
+]

@@ -1,0 +1,14 @@
+"""totemd for asyncio: `Client` and `Group` as in `totemd`, with `async with`, `await` and `async for`.
+
+```
+async with totemd.aio.Client() as client, client.join("chat") as group:
+    await group.mcast(b"hello")
+    async for event in group:
+        ...
+```
+Events and errors are those of `totemd`.
+"""
+
+from .services.cpg.aio import Client, Group
+
+__all__ = ["Client", "Group"]

@@ -1,0 +1,159 @@
+"""cpg.sock: groups, for applications.  This is the public client protocol; docs/protocol.md explains it at length.
+
+After the hello a client sends `Join`, `Leave`, `Multicast` and `Consumed`; what it gets is one ordered sequence of
+`Ring`, `Changed`, `Messages`, `Away`, `Failed`, `Expelled` and `Credit`.  There are no request numbers: the answer to
+a join is the `Changed` in which the joiner appears, or `Failed`.
+
+A *batch*, the payload frame of `Multicast` and `Messages`, is a run of messages: for each a u32 length, little
+endian, and the bytes.  Nobody between the two members looks into it.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import msgspec
+
+from ..errors import Status
+from ..ids import GROUP_NAME_BYTES_MAX, MESSAGE_BYTES_MAX, Guarantee, NodeNumber, Reason, RingId
+from .common import Wire
+from .stream import Credit
+
+__all__ = [
+    "FROM_CLIENT",
+    "TO_CLIENT",
+    "Away",
+    "Changed",
+    "Consumed",
+    "Credit",
+    "Expelled",
+    "Failed",
+    "Join",
+    "Leave",
+    "Messages",
+    "Multicast",
+    "Ring",
+    "Verb",
+]
+
+LENGTH_BYTES = 4
+"""Length in front of each message of a batch: u32, little endian."""
+
+BATCH_BYTES_MAX = 64 * 1024
+"""Longest batch of several messages; also how far the service joins batches into one submission."""
+
+LARGE_BATCH_BYTES_MAX = LENGTH_BYTES + MESSAGE_BYTES_MAX
+"""Longest batch of one message."""
+
+BATCH_COUNT_MAX = BATCH_BYTES_MAX // LENGTH_BYTES
+"""Most messages of a batch (empty ones)."""
+
+CLIENT_CREDIT_BYTES = 2 * 1024 * 1024
+"""Batch bytes of one client that may be on their way to the ring; the credit of its welcome."""
+
+GroupName = Annotated[bytes, msgspec.Meta(min_length=1, max_length=GROUP_NAME_BYTES_MAX)]
+"""1 to 128 bytes, compared byte by byte."""
+
+Pid = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+"""A process id as the kernel of its node names it."""
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=BATCH_COUNT_MAX)]
+"""Messages in a batch."""
+
+# -- client -> cpg
+
+
+class Join(Wire, frozen=True, tag="join"):
+    """Let this process into the group."""
+
+    group: GroupName
+
+
+class Leave(Wire, frozen=True, tag="leave"):
+    """Take this process out of the group; the last event is the `Changed` with itself in `left`."""
+
+    group: GroupName
+
+
+class Multicast(Wire, frozen=True, tag="mcast"):
+    """Messages for the group, in this order; payload frame 0 is the batch."""
+
+    group: GroupName
+    count: Count
+    guarantee: Guarantee = Guarantee.AGREED
+
+
+class Consumed(Wire, frozen=True, tag="consumed"):
+    """The client has read so many more of the messages that it was sent (any but `Credit` and `Expelled`).
+
+    The service adds up the bytes that are unread, and expels a client that lets them become too many.
+    """
+
+    messages: Annotated[int, msgspec.Meta(ge=1)]
+
+
+# -- cpg -> client
+
+
+class Verb(enum.StrEnum):
+    """What a `Failed` speaks of."""
+
+    JOIN = "join"
+    LEAVE = "leave"
+    MULTICAST = "mcast"
+
+
+class Failed(Wire, frozen=True, tag="failed"):
+    """The client asked for something that was not done."""
+
+    group: bytes
+    verb: Verb
+    status: Status
+    detail: str
+
+
+class Changed(Wire, frozen=True, tag="changed"):
+    """The group's membership changed here.  All lists are sorted by (node, pid)."""
+
+    group: bytes
+    members: tuple[tuple[NodeNumber, Pid], ...]
+    joined: tuple[tuple[NodeNumber, Pid, Reason], ...] = ()
+    left: tuple[tuple[NodeNumber, Pid, Reason], ...] = ()
+
+
+class Messages(Wire, frozen=True, tag="messages"):
+    """Messages of one member; payload frame 0 is the batch."""
+
+    group: bytes
+    node: NodeNumber
+    pid: Pid
+    count: Count
+    guarantee: Guarantee
+    ring: RingId
+    """Where the sender's node was when it handed the batch to the ring."""
+
+
+class Ring(Wire, frozen=True, tag="ring"):
+    """The ring that this node is in; the first message after the welcome, then one for each change."""
+
+    ring: RingId | None
+    """None while the node has no ring: its network process is starting."""
+    members: tuple[NodeNumber, ...] = ()
+
+
+class Away(Wire, frozen=True, tag="away"):
+    """The node lost its place in the order: all groups of this client are void.  Join again at once; it will work
+    as soon as the node is back."""
+
+    why: str
+
+
+class Expelled(Wire, frozen=True, tag="expelled"):
+    """This client did not read what it was sent, and is out of all its groups.  A goodbye follows."""
+
+    why: str
+
+
+FROM_CLIENT = Join | Leave | Multicast | Consumed
+TO_CLIENT = Changed | Messages | Ring | Away | Expelled | Failed | Credit

@@ -1,0 +1,293 @@
+"""A client's groups, batches and credit over one connection: pure.  `client.py` and `aio.py` are its shells.
+
+A shell hands in what happens on the connection (`welcomed`, `arrived`, `lost`, `rejected`), and sends what `outgoing`
+holds after each call.  Joins are repeated by themselves whenever the connection, or the node's place in the ring, is
+back; messages never are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from ...ipc.codec import encode
+from ...ipc.errors import AlreadyMember, NotMember, Status, TotemdError, to_exception
+from ...ipc.errors import Expelled as ExpelledError
+from ...ipc.ids import MESSAGE_BYTES_MAX, Address, Guarantee
+from ...ipc.messages.common import Welcome
+from ...ipc.messages.cpg import (
+    BATCH_BYTES_MAX,
+    LENGTH_BYTES,
+    Away,
+    Changed,
+    Consumed,
+    Credit,
+    Expelled,
+    Failed,
+    Join,
+    Leave,
+    Messages,
+    Multicast,
+    Ring,
+    Verb,
+)
+from .batches import as_message, pack_length
+from .events import RingChange
+from .subscription import Stage, Subscription
+
+REPORT_BYTES: Final = 256 * 1024
+REPORT_MESSAGES: Final = 64
+"""Batch bytes, or messages of the service, read by the application after which the service is told."""
+
+FINAL_REFUSALS: Final = frozenset({Status.ACCESS_DENIED, Status.PROTOCOL})
+"""Refusals of a connection that trying again does not mend."""
+
+_FAILS: Final[dict[Verb, tuple[Stage, ...]]] = {
+    Verb.JOIN: (Stage.JOINING, Stage.AWAY),
+    Verb.LEAVE: (Stage.LEAVING,),
+    Verb.MULTICAST: (),
+}
+"""The stages in which a `Failed` ends a subscription."""
+
+ServerMessage = Changed | Messages | Ring | Away | Expelled | Failed | Credit
+
+
+class Channel:
+    """All groups of one client."""
+
+    def __init__(self) -> None:
+        self.address = Address(0, 0)
+        """This process, as the service names it."""
+        self.ring: RingChange | None = None
+        self.introduced = False
+        """The welcome and what belongs to it have arrived."""
+        self.connected = False
+        self.outgoing: list[tuple[bytes, ...]] = []
+        """Messages to send, in order; the shell sends and clears them after each call."""
+        self.touched: dict[Subscription, None] = {}
+        """Subscriptions to which something happened; for shells that have somebody to wake, who clear it."""
+        self._subscriptions: dict[bytes, Subscription] = {}
+        self._credit = 0
+        """Batch bytes that may still be sent."""
+        self._consumed_messages = self._consumed_bytes = 0
+        self._batch_of: Subscription | None = None
+        self._batch_guarantee = Guarantee.AGREED
+        self._batch: list[bytes] = []
+        self._batch_bytes = 0
+        self._single: dict[tuple[bytes, Guarantee], bytes] = {}
+        """Control frames of batches of one message, which are always the same."""
+
+    # -- what happens on the connection
+
+    def welcomed(self, welcome: Welcome) -> None:
+        """The service let us in, for the first time or again."""
+        self.address = Address(welcome.node_id, welcome.pid)
+        self.connected, self.introduced = True, False
+        self._credit = welcome.credit - self._batch_bytes
+        self._consumed_messages = self._consumed_bytes = 0
+        self._join_again()
+
+    def lost(self) -> None:
+        """The connection is gone, with everything that was on its way."""
+        self.connected = self.introduced = False
+        self.outgoing.clear()
+        for subscription in self._subscriptions.values():
+            subscription.discount()
+            subscription.consumed_messages = subscription.consumed_bytes = 0
+        self._went_away()
+
+    def rejected(self, error: TotemdError) -> None:
+        """The service does not let us in (again)."""
+        if error.status in FINAL_REFUSALS:
+            self.close(error)
+
+    def arrived(self, message: ServerMessage, payload: Sequence[bytes]) -> None:
+        """A message of the service; *payload* are its frames."""
+        match message:
+            case Messages():
+                self._messages(message, payload)
+            case Credit(payload_bytes):
+                self._credit += payload_bytes
+            case Changed():
+                self._changed(message)
+            case Ring(ring, members):
+                self._ring_changed(None if ring is None else RingChange(ring, members))
+            case Away():
+                self._consume(1)
+                self._went_away()
+                self._join_again()
+            case Expelled(why):
+                self.close(ExpelledError(why))
+            case Failed():
+                self._failed(message)
+
+    # -- what the application asks for
+
+    def join(self, group: bytes) -> Subscription:
+        """Begin to join; the subscription's stage tells when it is done.
+
+        Raises:
+            AlreadyMember: this client is in the group, or joining it.
+        """
+        if group in self._subscriptions:
+            present = self._subscriptions[group]
+            raise AlreadyMember(f"this process is in the group {present.name!r} already ({present.stage.value})")
+        subscription = self._subscriptions[group] = Subscription(group)
+        if self.connected:
+            self._send(Join(group))
+        return subscription
+
+    def is_leaving(self, group: bytes) -> bool:
+        """Whether an earlier membership must end before `join` can succeed."""
+        subscription = self._subscriptions.get(group)
+        return subscription is not None and subscription.stage is Stage.LEAVING
+
+    def leave(self, subscription: Subscription) -> None:
+        """Begin to leave; also ends a join that has not succeeded.  Leaving twice is harmless."""
+        if subscription.stage in (Stage.LEAVING, Stage.CLOSED):
+            return
+        self.flush()
+        if self.connected:
+            subscription.stage = Stage.LEAVING
+            self._send(Leave(subscription.group))
+        else:
+            self._close(subscription, None)
+
+    def append(self, subscription: Subscription, payload: object, guarantee: Guarantee) -> bool:
+        """Add a message to the open batch.  False: there is no credit, or the member is away; nothing happened.
+
+        Raises:
+            NotMember, Expelled: the group was left, or this member was made to leave it.
+            MessageTooLarge: above 1 MiB.
+            InvalidArgument: not bytes-like, or no such guarantee.
+        """
+        if subscription.stage is not Stage.JOINED:
+            if subscription.stage is Stage.CLOSED:
+                raise subscription.error
+            if subscription.stage is Stage.LEAVING:
+                raise NotMember(f"the group {subscription.name!r} is being left")
+            return False
+        message = payload if payload.__class__ is bytes and len(payload) <= MESSAGE_BYTES_MAX else as_message(payload)
+        length = len(message)
+        size = length + LENGTH_BYTES
+        if size > self._credit:
+            return False
+        if self._batch and (
+            self._batch_bytes + size > BATCH_BYTES_MAX
+            or subscription is not self._batch_of
+            or guarantee is not self._batch_guarantee
+        ):
+            self.flush()
+            if self._batch:
+                return False
+        self._batch_of, self._batch_guarantee = subscription, guarantee
+        self._credit -= size
+        self._batch_bytes += size
+        self._batch.append(pack_length(length))
+        self._batch.append(message)
+        return True
+
+    def flush(self) -> None:
+        """Close the open batch, so that it goes out.  That of a member that is away stays open until it is back."""
+        subscription = self._batch_of
+        if not self._batch or subscription is None:
+            return
+        if subscription.stage is Stage.JOINED:
+            count = len(self._batch) // 2
+            control = self._control(subscription.group, self._batch_guarantee, count)
+            self.outgoing.append((control, b"".join(self._batch)))
+            subscription.sent += count
+        elif subscription.stage is Stage.AWAY:
+            return
+        else:
+            self._credit += self._batch_bytes
+        self._batch.clear()
+        self._batch_bytes = 0
+
+    def settle(self, subscription: Subscription) -> None:
+        """Take note of what the application has read of this subscription."""
+        messages, size = subscription.consumed_messages, subscription.consumed_bytes
+        subscription.consumed_messages = subscription.consumed_bytes = 0
+        self._consume(messages, size)
+
+    def close(self, error: TotemdError) -> None:
+        """Every group ends with *error*."""
+        for subscription in list(self._subscriptions.values()):
+            self._close(subscription, error)
+
+    # -- inside
+
+    def _control(self, group: bytes, guarantee: Guarantee, count: int) -> bytes:
+        if count != 1:
+            return encode(Multicast(group, count, guarantee))
+        control = self._single.get((group, guarantee))
+        if control is None:
+            control = self._single[group, guarantee] = encode(Multicast(group, 1, guarantee))
+        return control
+
+    def _send(self, message: msgspec.Struct) -> None:
+        self.outgoing.append((encode(message),))
+
+    def _join_again(self) -> None:
+        for group, subscription in self._subscriptions.items():
+            if subscription.stage in (Stage.JOINING, Stage.AWAY):
+                self._send(Join(group))
+
+    def _went_away(self) -> None:
+        self.ring = None
+        for subscription in list(self._subscriptions.values()):
+            subscription.went_away()
+            self._touch(subscription)
+
+    def _touch(self, subscription: Subscription) -> None:
+        self.touched[subscription] = None
+        if subscription.stage is Stage.CLOSED:
+            self._subscriptions.pop(subscription.group, None)
+            self.settle(subscription)
+
+    def _close(self, subscription: Subscription, error: TotemdError | None) -> None:
+        subscription.close(error)
+        self._touch(subscription)
+
+    def _messages(self, message: Messages, payload: Sequence[bytes]) -> None:
+        subscription = self._subscriptions.get(message.group)
+        if subscription is None:
+            self._consume(1)
+            return
+        subscription.messages(message, payload[0] if payload else b"", self.address)
+        self._touch(subscription)
+
+    def _changed(self, message: Changed) -> None:
+        subscription = self._subscriptions.get(message.group)
+        if subscription is None:
+            self._consume(1)
+            return
+        subscription.changed(message, self.address)
+        self._touch(subscription)
+
+    def _ring_changed(self, change: RingChange | None) -> None:
+        self._consume(1)
+        self.ring, self.introduced = change, True
+        for subscription in self._subscriptions.values():
+            if change is not None:
+                subscription.ring_changed(change)
+                self._touch(subscription)
+
+    def _failed(self, message: Failed) -> None:
+        self._consume(1)
+        subscription = self._subscriptions.get(message.group)
+        # What fails at another stage crossed with an absence or an expulsion, which is told by itself.
+        if subscription is not None and subscription.stage in _FAILS[message.verb]:
+            self._close(subscription, to_exception(message.status, message.detail))
+
+    def _consume(self, messages: int, size: int = 0) -> None:
+        self._consumed_messages += messages
+        self._consumed_bytes += size
+        if self._consumed_messages >= REPORT_MESSAGES or (
+            self._consumed_messages and self._consumed_bytes >= REPORT_BYTES
+        ):
+            if self.connected:
+                self._send(Consumed(self._consumed_messages))
+            self._consumed_messages = self._consumed_bytes = 0

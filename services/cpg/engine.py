@@ -1,0 +1,394 @@
+"""The cpg process as pure state: stream events and client requests in, effects out.
+
+Everything that makes the groups of a node is composed here: the state exchange, the memberships of the cluster and of
+this node, what waits for the ring, and how far behind each client is.  The shell (`service.py`) carries the effects
+out, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ...ipc.codec import encode
+from ...ipc.errors import InvalidArgument, MalformedMessage, MessageTooLarge, NotMember, ProtocolError, TotemdError
+from ...ipc.ids import MESSAGE_BYTES_MAX, Guarantee, Reason, group_text
+from ...ipc.messages.common import refusal
+from ...ipc.messages.cpg import (
+    BATCH_BYTES_MAX,
+    CLIENT_CREDIT_BYTES,
+    LARGE_BATCH_BYTES_MAX,
+    LENGTH_BYTES,
+    Away,
+    Changed,
+    Consumed,
+    Credit,
+    Expelled,
+    Failed,
+    Join,
+    Leave,
+    Messages,
+    Multicast,
+    Ring,
+    Verb,
+)
+from ...ipc.messages.stream import Attached, Delivered, Lane, Regular, StreamEvent, Submit, SubmitItem, Synchronised
+from ..envelope import Kind, disclose
+from ..sync import Completed, Output, Released, ServiceGone, SubmitState, Synchroniser, decode_epoch, enclose_state
+from .effects import Dismiss, Effect, Frames, Note, ToClients, ToRing
+from .memberships import LocalClient, Memberships
+from .outbox import Outbox
+from .state import Change, GroupState, Verdict
+from .wire import Header, JoinList, Mcast, ProcJoin, ProcLeave, decode_header, decode_join_list, encode_join_list
+
+SERVICE = "cpg"
+"""Role on totem.sock, and name in service lists."""
+
+BACKLOG_BYTES_MAX = 64 * 1024 * 1024
+"""Bytes that a client may leave unread; one that is further behind is expelled."""
+
+BACKLOG_BYTES_ALL_MAX = 512 * 1024 * 1024
+"""Bytes that all clients of a node together may leave unread; above, the one that is furthest behind is expelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An application submission with where it stands."""
+
+    place: Delivered
+    header: Header
+    body: memoryview
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the metrics show."""
+
+    batches_delivered: int = 0
+    messages_delivered: int = 0
+    bytes_delivered: int = 0
+    batches_submitted: int = 0
+    messages_submitted: int = 0
+    dropped: int = 0
+    malformed: int = 0
+    expelled: int = 0
+    exchanges: int = 0
+
+
+class Engine:
+    """The groups of one node.  Every method may leave effects, to be fetched with `take_effects`."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self.clients: dict[LocalClient, None] = {}
+        self.unread = 0
+        """Bytes that all clients together have not consumed."""
+        self._memberships = Memberships()
+        self._outbox = Outbox()
+        self._effects: list[Effect] = []
+        self._node_id = 0
+        self._life = 0
+        self._ring = Ring(None)
+        """Where the stream is."""
+        self._shown = Ring(None)
+        """What clients know: the same, once the exchange for it is complete."""
+        self._sync: Synchroniser[Placed] | None = None
+        self._state = GroupState(0, 0)
+
+    def take_effects(self) -> list[Effect]:
+        """What is to be done, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a stream."""
+        return self._sync is not None
+
+    @property
+    def synchronised(self) -> bool:
+        """Whether the memberships of the whole ring are known and messages flow."""
+        return self._sync is not None and self._sync.complete
+
+    @property
+    def state(self) -> GroupState:
+        """The memberships as known here."""
+        return self._state
+
+    # -- the stream
+
+    def attach(self, attached: Attached, credit: int, life: int) -> None:
+        """A stream begins; *credit* is totem's, *life* a number that no earlier stream had."""
+        self.detach("the stream began anew")
+        self._node_id, self._life = attached.node_id, life
+        self._ring = Ring(attached.ring, attached.members)
+        self._sync = Synchroniser(SERVICE, attached)
+        self._state = GroupState(attached.node_id, life)
+        self._outbox.open(credit)
+
+    def detach(self, why: str) -> None:
+        """The stream is lost: the node has no place in the order until the next `attach`."""
+        if self._sync is None:
+            return
+        self._sync = None
+        self._state = GroupState(self._node_id, 0)
+        self._ring = self._shown = Ring(None)
+        self._memberships.clear(self.clients)
+        self._outbox.clear()
+        for client in self.clients:
+            self._return_credit(client, client.on_the_way)
+        self._publish(self.clients, Away(why))
+        self._publish(self.clients, self._shown)
+
+    def event(self, event: StreamEvent, payload: bytes | memoryview = b"") -> None:
+        """The next event of the stream; *payload* is that of a `Delivered`."""
+        if self._sync is None:
+            return
+        if not isinstance(event, Delivered):
+            if isinstance(event, Regular):
+                self._ring = Ring(event.ring, event.members)
+            self._carry_out(self._sync.handle(event))
+            return
+        try:
+            kind, header, body = disclose(payload)
+            if kind is Kind.STATE:
+                outputs = self._sync.state(event.origin, decode_epoch(header), body)
+            else:
+                outputs = self._sync.application(Placed(event, decode_header(header), body))
+        except MalformedMessage as error:
+            self.counters.malformed += 1
+            self._note("warning", "a submission that is none of cpg's was dropped", node=event.origin, why=str(error))
+            return
+        self._carry_out(outputs)
+
+    def credited(self, payload_bytes: int) -> None:
+        """The ring has taken so many bytes."""
+        for client, batch_bytes in self._outbox.credited(payload_bytes):
+            self._return_credit(client, batch_bytes)
+
+    def flush(self) -> None:
+        """Submit what may go out now.  Called when a drain is over, so that batches of one drain travel together."""
+        if self._sync is None or not self._sync.complete or self._ring.ring is None:
+            return
+        items, payloads = self._outbox.take(self._life, self._ring.ring)
+        if items:
+            self.counters.batches_submitted += len(items)
+            self._effects.append(ToRing(Submit(tuple(items)), payloads))
+
+    # -- clients
+
+    def opened(self, handle: Any, pid: int) -> LocalClient:
+        """A client has connected; *handle* is what the shell knows it by."""
+        client = LocalClient(handle, pid)
+        self.clients[client] = None
+        self._publish((client,), self._shown)
+        return client
+
+    def closed(self, client: LocalClient, reason: Reason = Reason.PROCESS_DOWN) -> None:
+        """A client is gone, with or without goodbye: it leaves its groups."""
+        if client in self.clients:
+            del self.clients[client]
+            self.unread -= client.unread
+            for group in self._memberships.forget(client):
+                self._outbox.leave(client, group, reason)
+
+    def received(
+        self, client: LocalClient, message: Join | Leave | Multicast | Consumed, payload: Sequence[bytes]
+    ) -> None:
+        """A message of a client."""
+        match message:
+            case Multicast():
+                self._multicast(client, message, payload)
+            case Consumed(messages):
+                sizes = client.unread_sizes
+                consumed = sum(sizes.popleft() for _ in range(min(messages, len(sizes))))
+                client.unread -= consumed
+                self.unread -= consumed
+            case Join(group):
+                self._attempt(client, group, Verb.JOIN)
+            case Leave(group):
+                self._attempt(client, group, Verb.LEAVE)
+
+    def stop(self) -> bool:
+        """The process ends: all members leave.  Returns whether there is anything to wait for (see `members_left`)."""
+        for client in list(self.clients):
+            self.closed(client)
+        self.flush()
+        return self.synchronised and self.own_members() > 0
+
+    def own_members(self) -> int:
+        """Memberships of this node's processes, as delivered."""
+        return sum(len(pids) for pids in self._state.join_list().groups.values())
+
+    def _attempt(self, client: LocalClient, group: bytes, verb: Verb) -> None:
+        try:
+            if verb is Verb.JOIN:
+                if self._memberships.join(client, group):
+                    self._outbox.join(client, group)
+            elif self._memberships.leave(client, group):
+                self._outbox.leave(client, group, Reason.LEAVE)
+        except TotemdError as error:
+            self._fail(client, group, verb, error)
+
+    def _multicast(self, client: LocalClient, message: Multicast, payload: Sequence[bytes]) -> None:
+        size = sum(len(frame) for frame in payload)
+        client.on_the_way += size
+        try:
+            body = _checked_batch(message, payload)
+            if not self._memberships.may_send(client, message.group):
+                raise NotMember(f"not a member of the group {group_text(message.group)!r}")
+        except TotemdError as error:
+            self._return_credit(client, size)
+            self._fail(client, message.group, Verb.MULTICAST, error)
+            return
+        if client.on_the_way > CLIENT_CREDIT_BYTES:
+            overrun = ProtocolError(f"{client.on_the_way} bytes are on the way; the credit is {CLIENT_CREDIT_BYTES}")
+            self._effects.append(ToClients((client,), (encode(refusal(overrun)),)))
+            self._effects.append(Dismiss(client))
+            return
+        self.counters.messages_submitted += message.count
+        self._outbox.batch(client, message.group, message.guarantee, message.count, body)
+
+    # -- outputs of the exchange
+
+    def _carry_out(self, outputs: Iterable[Output[Placed]]) -> None:
+        for output in outputs:
+            match output:
+                case Released(placed):
+                    self._apply(placed)
+                case SubmitState(epoch):
+                    payload = enclose_state(epoch, encode_join_list(self._state.join_list()))
+                    self._outbox.account(len(payload))
+                    item = SubmitItem(Lane.SYNC, Guarantee.AGREED)
+                    self._effects.append(ToRing(Submit((item,)), (payload,)))
+                case ServiceGone(node):
+                    self._tell(self._state.service_gone(node) if node != self._node_id else ())
+                case Completed():
+                    self._completed(output)
+
+    def _completed(self, done: Completed) -> None:
+        lists = {node: JoinList(0, {}) for node in done.without}
+        for node, state in done.states.items():
+            try:
+                lists[node] = decode_join_list(state)
+            except MalformedMessage as error:
+                lists[node] = JoinList(0, {})
+                self._note("warning", "the state of a node cannot be read", node=node, why=str(error))
+        self._tell(self._state.exchanged(done.left, lists))
+        self.counters.exchanges += 1
+        if self._shown != self._ring:
+            self._shown = self._ring
+            self._publish(self.clients, self._shown)
+        self._effects.append(ToRing(Synchronised(done.epoch)))
+
+    def _apply(self, placed: Placed) -> None:
+        node, header = placed.place.origin, placed.header
+        match header:
+            case Mcast():
+                self._deliver(node, header, placed.body)
+            case ProcJoin(group, pid, life):
+                changes = self._state.join(node, header)
+                if node == self._node_id and life == self._life:
+                    self._memberships.joined(group, pid)
+                self._tell(changes)
+            case ProcLeave(group, pid, life):
+                self._tell(self._state.leave(node, header))
+                if node == self._node_id and life == self._life:
+                    successor = self._memberships.left(group, pid)
+                    if successor is not None:
+                        self._outbox.join(successor, group)
+
+    def _deliver(self, node: int, header: Mcast, body: memoryview) -> None:
+        verdict = self._state.judge(node, header)
+        if verdict is not Verdict.DELIVER:
+            self.counters.dropped += 1
+            self._note("warning", _DROPPED[verdict], node=node, pid=header.pid, group=group_text(header.group))
+            return
+        self.counters.batches_delivered += 1
+        receivers = tuple(self._memberships.receivers(header.group))
+        if receivers:
+            self.counters.messages_delivered += header.count
+            self.counters.bytes_delivered += len(body)
+            messages = Messages(header.group, node, header.pid, header.count, header.guarantee, header.ring)
+            self._send(receivers, (encode(messages), body))
+
+    # -- to the clients
+
+    def _tell(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            receivers = tuple(self._memberships.receivers(change.group))
+            if receivers:
+                self._publish(receivers, Changed(change.group, change.members, change.joined, change.left))
+
+    def _fail(self, client: LocalClient, group: bytes, verb: Verb, error: TotemdError) -> None:
+        self._publish((client,), Failed(group, verb, error.status, str(error)))
+
+    def _publish(self, clients: Iterable[LocalClient], message: msgspec.Struct) -> None:
+        self._send(tuple(clients), (encode(message),))
+
+    def _send(self, clients: tuple[LocalClient, ...], frames: Frames) -> None:
+        """Send what counts against the backlog."""
+        if not clients:
+            return
+        self._effects.append(ToClients(clients, frames))
+        size = sum(len(frame) for frame in frames)
+        self.unread += size * len(clients)
+        for client in clients:
+            client.unread += size
+            client.unread_sizes.append(size)
+            if client.unread > BACKLOG_BYTES_MAX:
+                self._expel(client)
+        if self.unread > BACKLOG_BYTES_ALL_MAX:
+            self._expel(max(self.clients, key=lambda client: client.unread))
+
+    def _expel(self, client: LocalClient) -> None:
+        if client not in self.clients:
+            return
+        why = f"{client.unread} bytes were left unread; the limit is {BACKLOG_BYTES_MAX} for a client"
+        self._note("warning", "a client that does not read was expelled", pid=client.pid, unread=client.unread)
+        self.counters.expelled += 1
+        self._effects.append(ToClients((client,), (encode(Expelled(why)),)))
+        self._effects.append(Dismiss(client))
+        self.closed(client, Reason.EXPELLED)
+
+    def _return_credit(self, client: LocalClient, batch_bytes: int) -> None:
+        client.on_the_way -= batch_bytes
+        if batch_bytes and client in self.clients:
+            self._effects.append(ToClients((client,), (encode(Credit(batch_bytes)),)))
+
+    def _note(self, level: str, text: str, **fields: Any) -> None:
+        self._effects.append(Note(level, text, fields))
+
+
+def _checked_batch(message: Multicast, payload: Sequence[bytes]) -> bytes:
+    """The batch of a `Multicast`, as far as it can be judged without looking at each message.
+
+    Raises:
+        MessageTooLarge: a message, or a batch of several, above its limit.
+        InvalidArgument: not one batch, or one that cannot hold that many messages.
+    """
+    if len(payload) != 1:
+        raise InvalidArgument(f"a multicast has one payload frame, its batch; this one has {len(payload)}")
+    body, size = payload[0], len(payload[0])
+    if message.count == 1:
+        if size > LARGE_BATCH_BYTES_MAX:
+            raise MessageTooLarge(
+                f"a message has at most {MESSAGE_BYTES_MAX} bytes; this one has {size - LENGTH_BYTES}: split it"
+            )
+        if size != LENGTH_BYTES + int.from_bytes(body[:LENGTH_BYTES], "little"):
+            raise InvalidArgument(f"the length in front of the message does not fit the batch of {size} bytes")
+    elif size > BATCH_BYTES_MAX:
+        raise MessageTooLarge(f"a batch of several messages has at most {BATCH_BYTES_MAX} bytes; this one has {size}")
+    elif size < LENGTH_BYTES * message.count:
+        raise InvalidArgument(f"{size} bytes cannot hold a batch of {message.count} messages")
+    return body
+
+
+_DROPPED = {
+    Verdict.UNKNOWN_NODE: "Unknown node -> we will not deliver message",
+    Verdict.NOT_A_MEMBER: "Unknown process -> we will not deliver message",
+}
+"""The first is what users of corosync search their logs for."""

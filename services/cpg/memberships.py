@@ -1,0 +1,145 @@
+"""The clients of this node and where each stands with its groups: pure.
+
+```
+ UNJOINED ── join ──► JOIN_STARTED ── own join delivered ──► JOIN_COMPLETED ── leave ──► LEAVE_STARTED ──► UNJOINED
+                           └──────────────────── leave, death, expulsion ───────────────────▲   own leave delivered
+```
+Reference: totem.md §8.2, with two differences: a leave is accepted while the join is still on its way, and a join
+while the leave is (it starts when the leave is delivered), since one order of submissions makes both harmless.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...ipc.errors import AlreadyMember, NotMember, OperationFailed
+from ...ipc.ids import group_text
+from .wire import MEMBERSHIPS_MAX
+
+
+@dataclass(slots=True, eq=False)
+class LocalClient:
+    """A connected process of this node."""
+
+    handle: Any
+    """What the shell knows it by."""
+    pid: int
+    unread: int = 0
+    """Bytes sent to it that it has not reported as consumed."""
+    unread_sizes: deque[int] = field(default_factory=deque)
+    """The same, message by message."""
+    on_the_way: int = 0
+    """Batch bytes from it that the ring has not taken."""
+    groups: set[bytes] = field(default_factory=set)
+    """Groups it has joined, or asked to."""
+
+
+class Standing(enum.Enum):
+    """Where a process stands with a group."""
+
+    JOIN_STARTED = "join started"
+    JOIN_COMPLETED = "join completed"
+    LEAVE_STARTED = "leave started"
+
+
+@dataclass(slots=True)
+class _Membership:
+    client: LocalClient | None
+    """None: it is gone, and only its leave is still on the way."""
+    standing: Standing
+    successor: LocalClient | None = None
+    """Who joins when the leave has been delivered."""
+
+
+class Memberships:
+    """All memberships of this node's processes, from the request to the last event."""
+
+    def __init__(self) -> None:
+        self._table: dict[tuple[bytes, int], _Membership] = {}
+        self._receivers: dict[bytes, dict[int, LocalClient]] = {}
+
+    def join(self, client: LocalClient, group: bytes) -> bool:
+        """Begin to join.  Returns whether to submit the join now; if not, `left` will name the client.
+
+        Raises:
+            AlreadyMember: a process is in a group once, through one client.
+            OperationFailed: this node has too many memberships.
+        """
+        membership = self._table.get((group, client.pid))
+        if membership is None:
+            if len(self._table) >= MEMBERSHIPS_MAX:
+                raise OperationFailed(f"this node has {MEMBERSHIPS_MAX} memberships in groups, which is its limit")
+            self._table[group, client.pid] = _Membership(client, Standing.JOIN_STARTED)
+        elif membership.standing is Standing.LEAVE_STARTED and membership.successor is None:
+            membership.successor = client
+        elif membership.standing is Standing.JOIN_STARTED and membership.client is client:
+            pass  # Asked again, since an `Away` crossed with the first request.
+        else:
+            raise AlreadyMember(f"process {client.pid} is in the group {group_text(group)!r} already")
+        client.groups.add(group)
+        return membership is None
+
+    def leave(self, client: LocalClient, group: bytes) -> bool:
+        """Begin to leave.  Returns whether to submit the leave; if not, the join never was.
+
+        Raises:
+            NotMember: this client has not joined, or is leaving already.
+        """
+        if group not in client.groups:
+            raise NotMember(f"not a member of the group {group_text(group)!r}")
+        client.groups.discard(group)
+        membership = self._table[group, client.pid]
+        if membership.successor is client:
+            membership.successor = None
+            return False
+        membership.standing = Standing.LEAVE_STARTED
+        return True
+
+    def may_send(self, client: LocalClient, group: bytes) -> bool:
+        """Whether a message of this client would follow its join in the order."""
+        return group in client.groups and self._table[group, client.pid].client is client
+
+    def forget(self, client: LocalClient) -> list[bytes]:
+        """The client is gone; returns the groups for which a leave is to be submitted, sorted."""
+        leaves = [group for group in sorted(client.groups) if self.leave(client, group)]
+        for (group, pid), membership in self._table.items():
+            if membership.client is client:
+                membership.client = None
+                self._receivers.get(group, {}).pop(pid, None)
+        return leaves
+
+    def joined(self, group: bytes, pid: int) -> None:
+        """The join of a process of this node was delivered: from now on it receives."""
+        membership = self._table.get((group, pid))
+        if membership is None or membership.client is None:
+            return
+        if membership.standing is Standing.JOIN_STARTED:
+            membership.standing = Standing.JOIN_COMPLETED
+        self._receivers.setdefault(group, {})[pid] = membership.client
+
+    def left(self, group: bytes, pid: int) -> LocalClient | None:
+        """The leave of a process of this node was delivered; returns the client whose join is to be submitted now."""
+        membership = self._table.pop((group, pid), None)
+        receivers = self._receivers.get(group, {})
+        receivers.pop(pid, None)
+        if not receivers:
+            self._receivers.pop(group, None)
+        if membership is None or membership.successor is None:
+            return None
+        self._table[group, pid] = _Membership(membership.successor, Standing.JOIN_STARTED)
+        return membership.successor
+
+    def receivers(self, group: bytes) -> Iterable[LocalClient]:
+        """The local clients that get what is delivered in the group, in a stable order."""
+        return self._receivers.get(group, {}).values()
+
+    def clear(self, clients: Iterable[LocalClient]) -> None:
+        """The node lost its place in the order: no membership is left."""
+        self._table.clear()
+        self._receivers.clear()
+        for client in clients:
+            client.groups.clear()

@@ -1,0 +1,241 @@
+"""The cpg process: the engine with its two sockets.
+
+totem.sock gives it the ordered stream, cpg.sock its clients.  No rule about groups is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+from ...executive.config.model import Configuration
+from ...executive.runtime.access import Gate
+from ...executive.runtime.child import Answer, ChildContext, Question
+from ...executive.runtime.logging import Logger, RateLimited
+from ...executive.runtime.version import VERSION
+from ...ipc.channel import Session
+from ...ipc.connection import Connection
+from ...ipc.endpoints import Credentials
+from ...ipc.errors import ConnectionLost, NotFound, TotemdError, TryAgain
+from ...ipc.messages.common import Hello, Welcome
+from ...ipc.messages.control import GroupInfo, GroupsAnswer, GroupsQuestion, Metric, MetricsAnswer, MetricsQuestion
+from ...ipc.messages.cpg import CLIENT_CREDIT_BYTES, FROM_CLIENT, Consumed, Join, Leave, Multicast
+from ...ipc.messages.stream import TO_SERVICE, Attached, Credit, Delivered, Events
+from ...ipc.paths import CPG_SOCKET, TOTEM_SOCKET
+from ...ipc.server import Closed, Server
+from .effects import Dismiss, Effect, Note, ToClients, ToRing
+from .engine import SERVICE, Engine
+from .wire import LIFE_BITS
+
+SOCKET_MODE = 0o666
+"""Anybody may knock at cpg.sock; the `uidgid` rules decide, on the kernel's word, and refusals are logged."""
+
+STOP_SECONDS = 0.4
+"""How long a clean stop waits until the others have seen this node's members leave."""
+
+NOTES_SECONDS = 10.0
+NOTES_BURST = 20
+"""At most so many equal log lines in so many seconds."""
+
+
+class CpgProcess:
+    """The child program `cpg`."""
+
+    def __init__(self, context: ChildContext) -> None:
+        self._context = context
+        self._log: Logger = context.log
+        self._loop = asyncio.get_running_loop()
+        self._gate = Gate(context.configuration.access, context.log)
+        self._engine = Engine()
+        self._server: Server[Any] | None = None
+        self._totem: Connection[Any] | None = None
+        self._totem_credit = 0
+        self._flush_scheduled = self._carrying_out = False
+        self._notes: dict[str, RateLimited] = {}
+        self._all_left: asyncio.Event | None = None
+
+    # -- executive.runtime.child.ChildProgram
+
+    async def start(self) -> None:
+        """Serve.  Clients may connect at once; their joins wait until the node has a place in a ring."""
+        run_dir, node_id = self._context.run_dir, self._context.configuration.local_node_id
+        self._server = Server(run_dir / CPG_SOCKET, FROM_CLIENT, self, node_id=node_id, mode=SOCKET_MODE)
+        self._totem = Connection(run_dir / TOTEM_SOCKET, SERVICE, TO_SERVICE, self, f"totemd {VERSION}")
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Take over who may connect; who is connected stays."""
+        self._gate.rules = configuration.access
+
+    def answer(self, question: Question) -> Answer:
+        """The groups of the cluster as this node knows them, or this process's numbers."""
+        match question:
+            case GroupsQuestion(request=request):
+                if not self._engine.attached:
+                    raise TryAgain("this node has no ring at the moment")
+                state = self._engine.state
+                return GroupsAnswer(request, tuple(GroupInfo(group, state.members(group)) for group in state.groups()))
+            case MetricsQuestion(request=request):
+                return MetricsAnswer(request, self._metrics())
+            case _:
+                raise NotFound("the cpg process knows groups only")
+
+    async def stop(self) -> None:
+        """Let the members of this node leave, so that others see processes end and not a node fail."""
+        if self._server is None or self._totem is None:
+            return
+        self._all_left = asyncio.Event()
+        waits = self._engine.stop()
+        self._server.close()
+        self._carry_out()
+        if waits:
+            try:
+                await asyncio.wait_for(self._all_left.wait(), STOP_SECONDS)
+            except TimeoutError:
+                self._log.info("the ring did not take the leaves of this node in time")
+        self._totem.close()
+
+    # -- ipc.connection.Listener: the ordered stream
+
+    def connected(self, welcome: Welcome) -> None:
+        """totem.sock answers; `Attached` follows."""
+        self._totem_credit = welcome.credit
+
+    def arrived(self, message: Attached | Events | Credit, payload: Sequence[bytes]) -> None:
+        """What the totem process says."""
+        match message:
+            case Events(events):
+                self._take_events(events, payload)
+            case Credit(payload_bytes):
+                self._engine.credited(payload_bytes)
+            case Attached():
+                self._log.info("attached to the ring", ring=message.ring, members=message.members)
+                self._engine.attach(message, self._totem_credit, secrets.randbits(LIFE_BITS))
+        self._turn()
+
+    def lost(self, error: TotemdError) -> None:
+        """The totem process died, or is not ready; the connection tries again by itself."""
+        if self._engine.attached:
+            self._log.warning("the ring is away; members of this node will join again", reason=str(error))
+        self._engine.detach("this node's network process went away; it is being restarted")
+        self._turn()
+
+    def _take_events(self, events: Sequence[Any], payload: Sequence[bytes]) -> None:
+        frames = iter(payload)
+        for event in events:
+            if isinstance(event, Delivered):
+                self._engine.event(event, next(frames, b""))
+            else:
+                self._engine.event(event)
+        consumed = sum(len(frame) for frame in payload)
+        if consumed and self._totem is not None:
+            self._totem.send(Credit(consumed))
+
+    # -- ipc.server.Handler: the clients
+
+    def admit(self, hello: Hello, credentials: Credentials) -> int:
+        """Whoever the `uidgid` rules allow."""
+        self._gate.require(credentials, self._loop.time())
+        return CLIENT_CREDIT_BYTES
+
+    def opened(self, session: Session) -> None:
+        """A client."""
+        session.state = self._engine.opened(session, session.pid)
+        self._turn()
+
+    def received(
+        self, session: Session, message: Join | Leave | Multicast | Consumed, payload: Sequence[bytes]
+    ) -> None:
+        """What a client says."""
+        self._engine.received(session.state, message, payload)
+        self._turn()
+
+    def closed(self, session: Session, why: Closed) -> None:
+        """A client is gone."""
+        self._log.debug("client gone", pid=session.pid, because=why.value)
+        self._engine.closed(session.state)
+        self._turn()
+
+    # -- the engine's effects
+
+    def _turn(self) -> None:
+        self._carry_out()
+        if not self._flush_scheduled:
+            # Not now: what the rest of this drain brings travels in the same submission.
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        self._engine.flush()
+        self._carry_out()
+
+    def _carry_out(self) -> None:
+        """Carry out all effects in their order; what an effect causes (a dismissal closes a session) comes after."""
+        if self._carrying_out:
+            return
+        self._carrying_out = True
+        try:
+            while effects := self._engine.take_effects():
+                for effect in effects:
+                    self._do(effect)
+        finally:
+            self._carrying_out = False
+        if self._all_left is not None and not self._engine.own_members():
+            self._all_left.set()
+
+    def _do(self, effect: Effect) -> None:
+        assert self._server is not None
+        match effect:
+            case ToClients(clients, frames):
+                for client in clients:
+                    self._server.send_encoded(client.handle, frames)
+            case ToRing(message, payload):
+                self._to_ring(message, payload)
+            case Dismiss(client):
+                self._server.dismiss(client.handle)
+            case Note():
+                self._say(effect)
+            case _:
+                assert_never(effect)
+
+    def _to_ring(self, message: Any, payload: Sequence[bytes]) -> None:
+        assert self._totem is not None
+        try:
+            self._totem.send(message, *payload)
+        except ConnectionLost:
+            # `lost` has been or will be called, and forgets everything that was on its way.
+            self._log.debug("nothing can be submitted: the ring is away")
+
+    def _say(self, note: Note) -> None:
+        limit = self._notes.setdefault(note.text, RateLimited(NOTES_SECONDS, NOTES_BURST))
+        unsaid = limit.admit(self._loop.time())
+        if unsaid is not None:
+            more = {"unsaid": unsaid} if unsaid else {}
+            getattr(self._log, note.level)(note.text, **note.fields, **more)
+
+    def _metrics(self) -> tuple[Metric, ...]:
+        engine, counters, server = self._engine, self._engine.counters, self._server
+        gauges = (
+            ("cpg_clients", len(engine.clients), "Connected clients"),
+            ("cpg_groups", len(engine.state.groups()), "Groups of the cluster, as known here"),
+            ("cpg_members_local", engine.own_members(), "Memberships of this node's processes"),
+            ("cpg_unread_bytes", engine.unread, "Bytes sent to clients that they have not consumed"),
+            ("cpg_synchronised", int(engine.synchronised), "1 while messages flow"),
+        )
+        totals = (
+            ("cpg_batches_delivered", counters.batches_delivered, "Batches delivered by the ring"),
+            ("cpg_messages_delivered", counters.messages_delivered, "Messages delivered to members of this node"),
+            ("cpg_delivered_bytes", counters.bytes_delivered, "Batch bytes delivered to members of this node"),
+            ("cpg_submissions", counters.batches_submitted, "Submissions to the ring"),
+            ("cpg_messages_submitted", counters.messages_submitted, "Messages taken from clients"),
+            ("cpg_dropped", counters.dropped, "Batches of senders that are no member here"),
+            ("cpg_malformed", counters.malformed, "Submissions that could not be read"),
+            ("cpg_expelled", counters.expelled, "Clients expelled since they did not read"),
+            ("cpg_exchanges", counters.exchanges, "State exchanges completed"),
+            ("cpg_client_malformed", server.malformed if server else 0, "Client messages that could not be read"),
+        )
+        return tuple(Metric(f"totemd_{name}", "gauge", value, text) for name, value, text in gauges) + tuple(
+            Metric(f"totemd_{name}_total", "counter", value, text) for name, value, text in totals
+        )

@@ -1,0 +1,150 @@
+"""One group as its member sees it: pure.
+
+```
+ JOINING ── own join ──► JOINED ── leave ──► LEAVING ── own leave, connection lost ──► CLOSED
+    │                     │  ▲                                                           ▲
+    │     lost, away      ▼  │ own join: `Rejoined` first                                │
+    └───────── refused ─── AWAY ───────────── refused, expelled, client closed ──────────┘
+```
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+
+from ...ipc.errors import MalformedMessage, NotMember, TotemdError
+from ...ipc.ids import Address, Member, Reason, group_text
+from ...ipc.messages.cpg import Changed, Messages
+from .batches import split
+from .events import ConfigChange, Event, Message, Rejoined, RingChange
+
+
+class Stage(enum.Enum):
+    """Where a subscription stands."""
+
+    JOINING = "joining"
+    JOINED = "joined"
+    AWAY = "away"
+    LEAVING = "leaving"
+    CLOSED = "closed"
+
+
+class Subscription:
+    """The events of one group, from joining to leaving, in their order; and what is known of one's own messages."""
+
+    def __init__(self, group: bytes) -> None:
+        self.group = group
+        self.name = group_text(group)
+        self.stage = Stage.JOINING
+        self.members: tuple[Member, ...] = ()
+        self.error: TotemdError = NotMember(f"not a member of the group {self.name!r} any more")
+        """What ends the sequence of events once the subscription is closed."""
+        self.sent = 0
+        """Own messages sent since the last (re)join."""
+        self.delivered_back = 0
+        self.malformed = 0
+        """Batches dropped because they were none."""
+        self._unconfirmed = 0
+        self._waiting: deque[tuple[int, Event | Messages, bytes]] = deque()
+        """(how many messages of the connection it is, event or batch, body)."""
+        self._ready: list[Message] = []
+        """The messages of the batch that is being read, last first."""
+        self.consumed_messages = self.consumed_bytes = 0
+        """Read by the application and not yet reported; the channel reports and resets them."""
+
+    @property
+    def has_events(self) -> bool:
+        """Whether `take` has something, an error included."""
+        return bool(self._ready or self._waiting) or self.stage is Stage.CLOSED
+
+    def take(self) -> Event | None:
+        """The next event; None when none has arrived.
+
+        Raises:
+            TotemdError: there is none, and there will be no more (`error`).
+        """
+        if self._ready:
+            return self._ready.pop()
+        while self._waiting:
+            counted, event, body = self._waiting.popleft()
+            self.consumed_messages += counted
+            self.consumed_bytes += len(body)
+            if not isinstance(event, Messages):
+                return event
+            try:
+                payloads = split(body, event.count)
+            except MalformedMessage:
+                # Every member has the same bytes and drops the same batch.
+                self.malformed += 1
+                continue
+            self._ready = self._messages(event, payloads)
+            return self._ready.pop()
+        if self.stage is Stage.CLOSED:
+            raise self.error
+        return None
+
+    def _messages(self, event: Messages, payloads: list[bytes]) -> list[Message]:
+        sender, group, guarantee, ring = Address(event.node, event.pid), self.name, event.guarantee, event.ring
+        payloads.reverse()
+        return [Message(sender, payload, group, guarantee, ring) for payload in payloads]
+
+    def changed(self, change: Changed, me: Address) -> None:
+        """The group's membership changed."""
+        joined, left = _members(change.joined), _members(change.left)
+        if self.stage in (Stage.JOINING, Stage.AWAY):
+            if me not in {member.address for member in joined}:
+                self.consumed_messages += 1
+                return
+            if self.stage is Stage.AWAY:
+                self._waiting.append((0, Rejoined(self._unconfirmed, self.name), b""))
+                self._unconfirmed = 0
+            self.stage = Stage.JOINED
+        self.members = tuple(Member(node, pid) for node, pid in change.members)
+        self._waiting.append((1, ConfigChange(self.members, joined, left, self.name), b""))
+        if me in {member.address for member in left}:
+            self.close()
+
+    def messages(self, event: Messages, body: bytes, me: Address) -> None:
+        """A batch was delivered."""
+        if self.stage not in (Stage.JOINED, Stage.LEAVING):
+            self.consumed_messages += 1
+            return
+        if me == (event.node, event.pid):
+            self.delivered_back += event.count
+        self._waiting.append((1, event, body))
+
+    def ring_changed(self, change: RingChange) -> None:
+        """The ring changed."""
+        if self.stage in (Stage.JOINED, Stage.LEAVING):
+            self._waiting.append((0, change, b""))
+
+    def went_away(self) -> None:
+        """The membership is void; a leaving member is simply out."""
+        if self.stage is Stage.LEAVING:
+            self.close()
+        elif self.stage is Stage.JOINED:
+            self.stage = Stage.AWAY
+            self._unconfirmed = self.sent - self.delivered_back
+            self.sent = self.delivered_back = 0
+
+    def discount(self) -> int:
+        """What waits counts no more; returns how many messages of the connection it was."""
+        counted = sum(counted for counted, _, _ in self._waiting)
+        self._waiting = deque((0, event, body) for _, event, body in self._waiting)
+        return counted
+
+    def close(self, error: TotemdError | None = None) -> None:
+        """No event will be added any more; those that wait can still be read."""
+        if self.stage is Stage.CLOSED:
+            return
+        self.stage = Stage.CLOSED
+        self.members = ()
+        if error is not None:
+            self.error = error
+        # What is left to read is bounded now, so the service need not count it any longer.
+        self.consumed_messages += self.discount()
+
+
+def _members(wire: tuple[tuple[int, int, Reason], ...]) -> tuple[Member, ...]:
+    return tuple(Member(node, pid, reason) for node, pid, reason in wire)

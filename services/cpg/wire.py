@@ -1,0 +1,108 @@
+"""What the cpg processes of a cluster say to each other inside their submissions.
+
+The header of an application submission is one of three structs (msgpack arrays: fields are only ever appended); the
+body of `Mcast` is a client's batch, untouched.  The state that an exchange carries is a `JoinList`.
+
+Every struct names the *life* of the cpg process that sent it: a number drawn when it attached to the ring.  What an
+earlier life still had in a queue is thereby told from what its successor does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import msgspec
+
+from ...ipc.errors import MalformedMessage
+from ...ipc.ids import Guarantee, Reason, RingId, Sequence
+from ...ipc.messages.cpg import Count, GroupName, Pid
+from ..envelope import Kind, enclose
+
+LIFE_BITS = 62
+"""A life is a random number of so many bits."""
+
+Life = Sequence
+"""As it is checked on decode."""
+
+MEMBERSHIPS_MAX = 8_192
+"""Memberships (process x group) of one node.  Their `JoinList` fits one submission, even with the longest names."""
+
+
+class ProcJoin(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """A process of the sender's node enters the group."""
+
+    group: GroupName
+    pid: Pid
+    life: Life
+
+
+class ProcLeave(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A process of the sender's node is out of the group: LEAVE, PROCESS_DOWN or EXPELLED."""
+
+    group: GroupName
+    pid: Pid
+    life: Life
+    reason: Reason
+
+
+class Mcast(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """A batch of messages of a process of the sender's node."""
+
+    group: GroupName
+    pid: Pid
+    life: Life
+    count: Count
+    guarantee: Guarantee
+    ring: RingId
+    """Where the sender's node was when it handed the batch to the ring (reference: totem.md §8.6)."""
+
+
+class JoinList(msgspec.Struct, frozen=True, array_like=True):
+    """The memberships of one node's processes, as far as they have been delivered."""
+
+    life: Life
+    groups: Annotated[dict[GroupName, tuple[Pid, ...]], msgspec.Meta(max_length=MEMBERSHIPS_MAX)]
+
+
+Header = ProcJoin | ProcLeave | Mcast
+
+
+def enclose_header(header: Header, batches: Iterable[bytes | memoryview] = ()) -> bytes:
+    """The submission; *batches* is the body in pieces."""
+    return enclose(Kind.APPLICATION, _ENCODER.encode(header), batches)
+
+
+def decode_header(header: memoryview) -> Header:
+    """The header of an application submission.
+
+    Raises:
+        MalformedMessage: it is none.
+    """
+    return _decode(_HEADER, header, "header of a cpg submission")  # type: ignore[no-any-return]
+
+
+def encode_join_list(joins: JoinList) -> bytes:
+    """The state that a node submits for an exchange."""
+    return _ENCODER.encode(joins)
+
+
+def decode_join_list(state: bytes | memoryview) -> JoinList:
+    """A node's state.
+
+    Raises:
+        MalformedMessage: it is none.
+    """
+    return _decode(_JOIN_LIST, state, "state of a cpg process")  # type: ignore[no-any-return]
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[Any], data: bytes | memoryview, what: str) -> Any:
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise MalformedMessage(f"{what}: {error}") from None
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_HEADER: msgspec.msgpack.Decoder[Header] = msgspec.msgpack.Decoder(Header)
+_JOIN_LIST = msgspec.msgpack.Decoder(JoinList)
