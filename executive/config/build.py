@@ -118,7 +118,7 @@ def _read_files(main: SourceText, drop_ins: Sequence[SourceText], findings: Find
 
 def _totem_values(collected: Collected, settings: Settings, findings: Findings) -> tuple[Values, Values]:
     scope = collected.scope("totem")
-    if "version" not in scope.given:
+    if "version" not in scope.given and "version" not in scope.unusable:
         findings.problem(
             scope.place,
             f"can only parse version {VERSION} configurations; add `version: {VERSION}` to section totem",
@@ -197,7 +197,7 @@ def _logging(collected: Collected, findings: Findings) -> LoggingOptions:
 def _quorum(collected: Collected, topology: Topology | None, findings: Findings) -> QuorumOptions:
     facts: dict[str, Value] = {
         "listed_votes": sum(node.votes for node in topology.nodes) if topology else 0,
-        "nodes_listed": bool(collected.nodes),
+        "voters_known": bool(collected.nodes) or "expected_votes" in collected.scope("quorum").given,
         "has_device": "model" in collected.scope("quorum.device").given,
     }
     _, values = effective_section("quorum", collected.scope("quorum"), facts, findings)

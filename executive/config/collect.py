@@ -34,6 +34,8 @@ class Scope:
 
     place: Place
     given: dict[str, Given] = field(default_factory=dict)
+    unusable: set[str] = field(default_factory=set)
+    """Keys that are set to something unacceptable: a problem already, so that nobody need miss them."""
 
     @property
     def values(self) -> dict[str, Value]:
@@ -171,6 +173,7 @@ class _Collector:
             value = option.kind.read(option.path, entry.value)
         except ValueError as error:
             self._findings.problem(entry.place, str(error))
+            scope.unusable.add(entry.key)
             return
         if isinstance(option.kind, FilePath):
             value = posixpath.join(self._directory, str(value))

@@ -18,7 +18,7 @@ class Findings:
     def __init__(self, *, strict: bool = False) -> None:
         self._strict = strict
         self._problems: list[Problem] = []
-        self._notices: list[str] = []
+        self._notices: list[Problem] = []
         self._without_effect: dict[Effect, dict[str, Place]] = {Effect.LATER: {}, Effect.OBSOLETE: {}}
         self._leftovers: dict[str, Place] = {}
 
@@ -30,9 +30,9 @@ class Findings:
         """The same, for several."""
         self._problems.extend(problems)
 
-    def notice(self, place: Place | None, text: str) -> None:
+    def notice(self, place: Place, text: str) -> None:
         """Something that an operator should know."""
-        self._notices.append(f"{place}: {text}" if place else text)
+        self._notices.append(Problem(place, text))
 
     def unknown(self, place: Place, text: str) -> None:
         """A name that no table knows."""
@@ -59,8 +59,8 @@ class Findings:
         return len(self._problems)
 
     def notices(self) -> tuple[str, ...]:
-        """All notices; options without effect are listed in one for each reason."""
-        notices = list(self._notices)
+        """All notices by line; options without effect are listed in one for each reason."""
+        notices = _in_order(self._notices)
         if later := self._without_effect[Effect.LATER]:
             notices.append(f"known but without effect yet: {_listed(later)}")
         if obsolete := self._without_effect[Effect.OBSOLETE]:
@@ -77,9 +77,14 @@ class Findings:
         """
         if not self._problems:
             return
-        files = list(dict.fromkeys(problem.place.file for problem in self._problems))
-        ordered = sorted(self._problems, key=lambda problem: (files.index(problem.place.file), problem.place.line))
-        raise ConfigurationError(*dict.fromkeys(str(problem) for problem in ordered))
+        raise ConfigurationError(*_in_order(self._problems))
+
+
+def _in_order(found: list[Problem]) -> list[str]:
+    """Each once, file by file and line by line."""
+    files = list(dict.fromkeys(problem.place.file for problem in found))
+    ordered = sorted(found, key=lambda problem: (files.index(problem.place.file), problem.place.line))
+    return list(dict.fromkeys(str(problem) for problem in ordered))
 
 
 def _listed(names: dict[str, Place]) -> str:

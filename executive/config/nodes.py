@@ -54,7 +54,7 @@ def listed_topology(collected: Collected, asking: Asking) -> Topology | None:
     links = sorted({link for scope in scopes for link in _links_of(scope)})
     _check_links(scopes, links, findings)
     addresses = [_resolved(scope, asking) for scope in scopes]
-    if findings.count > before:
+    if findings.count > before or any(len(own) != len(links) for own in addresses):
         return None
     _check_addresses(scopes, addresses, links, findings)
     nodes = [_entry(scope, found, asking) for scope, found in zip(scopes, addresses, strict=True)]
@@ -111,6 +111,8 @@ def _links_of(scope: Scope) -> list[int]:
 def _check_links(scopes: Sequence[Scope], links: Sequence[int], findings: Findings) -> None:
     for scope in scopes:
         own = _links_of(scope)
+        if any(key.startswith("ring") for key in scope.unusable):
+            continue  # said already
         if not own:
             findings.problem(scope.place, "No ring0_addr specified for node; add `ring0_addr: ADDRESS`")
         elif own != list(links):

@@ -268,7 +268,7 @@ QUORUM_RELATIONS = (
     Relation(
         "quorum",
         ("provider", "expected_votes"),
-        lambda v: not v.flag("provider") or v.flag("nodes_listed") or v.flag("expected_votes"),
+        lambda v: not v.flag("provider") or v.flag("voters_known"),
         lambda v: "nodelist or quorum.expected_votes must be configured!",
     ),
     *(

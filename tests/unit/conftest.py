@@ -1,80 +1,97 @@
-"""Fixtures that several unit tests share."""
+"""A child process that does as it is told, for the tests of the executive."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from totemd.executive.config.build import Settings, SourceText, build
-from totemd.executive.config.host import LocalAddress, Unresolved
-from totemd.executive.config.model import Configuration
+FAKE_CHILD = '''
+import asyncio, os, sys, time
+from pathlib import Path
+
+from totemd.executive.runtime.child import run_child
+from totemd.ipc.errors import ConfigurationError, NotFound, OperationFailed
+from totemd.ipc.ids import RingId
+from totemd.ipc.messages.control import (
+    AppInfo, AppsAnswer, AppsQuestion, GroupInfo, GroupsAnswer, GroupsQuestion, Metric, MetricsAnswer, MetricsQuestion,
+    RingAnswer, RingQuestion,
+)
+
+NAME = "@NAME@"
 
 
-class ScriptedHost:
-    """A machine made up for a test; `asked` lists what needed a name server."""
+class Fake:
+    """Behaves as RUN_DIR/NAME.mode says, and writes what it does into RUN_DIR/events."""
 
-    def __init__(
-        self,
-        name: str = "elsewhere",
-        local: tuple[str, ...] = ("127.0.0.1/8", "::1/128", "192.0.2.11/24"),
-        names: Mapping[str, tuple[str, ...]] | None = None,
-        reverse: Mapping[str, str] | None = None,
-    ) -> None:
-        self.name = name
-        self.local = tuple(ipaddress.ip_interface(address) for address in local)
-        self.names = names or {}
-        self.reverse = reverse or {}
-        self.asked: list[str] = []
+    def __init__(self, context):
+        self.context = context
+        mode = context.run_dir / f"{NAME}.mode"
+        self.mode = mode.read_text() if mode.exists() else ""
 
-    def host_name(self) -> str:
-        return self.name
+    def note(self, event):
+        with (self.context.run_dir / "events").open("a") as events:
+            events.write(f"{NAME} {event}\\n")
 
-    def local_addresses(self) -> tuple[LocalAddress, ...]:
-        return self.local
+    async def start(self):
+        self.note("starts")
+        match self.mode:
+            case "exit":
+                os._exit(3)
+            case "fatal":
+                self.context.fatal(f"{NAME} is of no use")
+                return
+            case "configuration":
+                raise ConfigurationError("x.conf:7: no such thing")
+            case "refuse":
+                raise OperationFailed("cannot bind")
+            case "bug":
+                raise KeyError("a bug")
+            case "never ready":
+                await asyncio.Event().wait()
+            case "hang":
+                asyncio.get_running_loop().call_later(0.05, time.sleep, 1000)
+            case "late bug":
+                asyncio.get_running_loop().call_later(0.05, lambda: {}["a bug"])
+        self.note(f"key {len(self.context.key)} token {self.context.configuration.totem.token}")
 
-    def reverse_name(self, address: str) -> str:
-        self.asked.append(address)
-        return self.reverse.get(address, "")
+    def reconfigure(self, configuration):
+        self.note(f"token {configuration.totem.token}")
 
-    def resolve(self, name: str, versions: tuple[int, ...]) -> str:
-        try:
-            known: tuple[str, ...] = (str(ipaddress.ip_address(name)),)
-        except ValueError:
-            self.asked.append(name)
-            known = self.names.get(name, ())
-        for version in versions:
-            for address in known:
-                if ipaddress.ip_address(address).version == version:
-                    return address
-        raise Unresolved("Name or service not known")
+    def answer(self, question):
+        match NAME, question:
+            case "totem", RingQuestion(request):
+                return RingAnswer(request, "operational", RingId(8, 1), (1, 2), "aes256")
+            case "cpg", GroupsQuestion(request):
+                return GroupsAnswer(request, (GroupInfo(b"chat", ((1, 100), (2, 200))), GroupInfo(b"\\xff\\\\", ((1, 7),))))
+            case "sam", AppsQuestion(request):
+                return AppsAnswer(request, (AppInfo("app", 1, 0, "backoff", 2, "restart"),))
+            case _, MetricsQuestion(request):
+                return MetricsAnswer(request, (Metric("totemd_fake", "gauge", True, "A fake."),))
+        raise NotFound(f"{NAME} does not know")
 
-    def user_id(self, name: str) -> int | None:
-        return {"root": 0, "hacluster": 189}.get(name)
+    async def stop(self):
+        self.note("stops")
+        if self.mode == "stubborn":
+            await asyncio.Event().wait()
 
-    def group_id(self, name: str) -> int | None:
-        return {"root": 0, "haclient": 189}.get(name)
+
+sys.exit(run_child(NAME, Fake))
+'''
+
+
+@pytest.fixture(scope="session")
+def fake_child() -> str:
+    """Source of a child; `@NAME@` stands for its name.  `python -c SOURCE --run-dir DIR` runs it."""
+    return FAKE_CHILD
 
 
 @pytest.fixture
-def scripted_host() -> type[ScriptedHost]:
-    """The class, so that a test can make up a machine."""
-    return ScriptedHost
-
-
-Configure = Callable[..., Configuration]
-
-
-@pytest.fixture
-def configure() -> Configure:
-    """A configuration from text: `configure(text, drop_ins=(text, …), host=…, strict=…)`; the file is called `c`."""
-
-    def from_text(
-        text: str, *, drop_ins: tuple[str, ...] = (), host: ScriptedHost | None = None, strict: bool = False
-    ) -> Configuration:
-        settings = Settings(authkey_file="/etc/corosync/authkey", state_dir="/state", strict=strict)
-        sources = [SourceText(f"uidgid.d/{number}", drop_in) for number, drop_in in enumerate(drop_ins)]
-        return build(SourceText("c", text, "/etc/corosync"), sources, settings, host or ScriptedHost())
-
-    return from_text
+def run_dir() -> Iterator[Path]:
+    """A run directory with a name that is short enough for sockets."""
+    directory = Path(tempfile.mkdtemp(prefix="td-"))
+    yield directory
+    shutil.rmtree(directory)
