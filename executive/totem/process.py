@@ -27,7 +27,6 @@ from ...ipc.paths import TOTEM_SOCKET
 from ..config.model import Configuration
 from ..runtime import realtime
 from ..runtime.child import ChildContext
-from ..runtime.logging import RateLimited
 from .core.effects import (
     Deliver,
     Discarded,
@@ -44,6 +43,7 @@ from .core.effects import (
 from .core.ring import Ring
 from .core.submission import Submission
 from .links.base import Link, Received
+from .links.complaints import Complaints
 from .links.factory import create_link
 from .links.settings import LinkSettings
 from .log_words import say
@@ -56,11 +56,8 @@ from .wire.codec import decode, encode
 from .wire.events import Dropped, DuplicateNode, PacketReceived, PeerProven, SendControl
 from .wire.frames import FrameLayer
 from .wire.packets import AnyPacket, MergeDetect, Token
-from .wire.refusals import Refusal
+from .wire.refusals import LOG_WORDS
 from .wire.seal import BOOT_BYTES
-
-DROPS_LOGGED_SECONDS = 10.0
-"""Lines about bad packets: one per reason in so many seconds, with the number of those held back."""
 
 LAST_WORDS_SECONDS = 0.4
 """How long a leaving node waits for its last messages (that its services are gone) to reach everybody."""
@@ -101,7 +98,7 @@ class TotemProcess:
         self._parked: list[tuple[Token, int]] = []
         """Tokens that wait because a service here is behind; they slow the ring down to its pace."""
         self._pumping = self._pump_scheduled = False
-        self._drops_said: dict[Refusal, RateLimited] = {}
+        self._complaints = Complaints()
         self._pause = PauseWatch(parameters.token)
 
     # -- executive.runtime.child.ChildProgram
@@ -262,12 +259,9 @@ class TotemProcess:
             self._context.fatal(DUPLICATE_FATAL.format(node=event.node_id, address=f"{host}:{port}"))
 
     def _dropped(self, event: Dropped, now: float) -> None:
-        words = _DROP_WORDS.get(event.refusal)
-        if words is None:
-            return
-        limit = self._drops_said.setdefault(event.refusal, RateLimited(DROPS_LOGGED_SECONDS))
-        if (unsaid := limit.admit(now)) is not None:
-            host, port = event.source
+        words = LOG_WORDS.get(event.refusal)
+        host, port = event.source
+        if words is not None and (unsaid := self._complaints.admit((event.refusal, host), now)) is not None:
             more = {"unsaid": unsaid} if unsaid else {}
             self._log.warning(words, source=f"{host}:{port}", **more)
 
@@ -348,7 +342,7 @@ class TotemProcess:
                 self._multicast(packet, scope, members, now)
             case Unicast(to, packet):
                 if self._link is not None:
-                    self._link.send(to, self._frames.seal(encode(packet), now))
+                    self._link.send(to, self._frames.seal(encode(packet), now, to))
             case Deliver():
                 self._stream.deliver(effect)
             case Originated() | Discarded():
@@ -383,15 +377,3 @@ class TotemProcess:
                 self._link.close()
                 self._link = None
             self._context.fatal(str(error))
-
-
-_DROP_WORDS: dict[Refusal, str] = {
-    Refusal.INVALID_DIGEST: "Invalid digest: Received message has invalid digest... ignoring.",
-    Refusal.DAMAGED_FRAME: "Received message is damaged... ignoring.",
-    Refusal.OTHER_SUITE: "Received message has different crypto type... ignoring.",
-    Refusal.OTHER_CLUSTER: "Message of another cluster... ignoring.",
-    Refusal.BAD_MAGIC: "Message received has bad magic number... ignoring",
-    Refusal.BAD_VERSION: "Message received has unsupported version... ignoring",
-    Refusal.UNLISTED_ADDRESS: "Packet rejected",
-    Refusal.UNLISTED_SENDER: "Packet of a node that is not in the node list... ignoring",
-}

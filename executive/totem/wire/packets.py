@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from ....ipc.ids import Guarantee, NodeNumber, RingId, Sequence
+from ....ipc.ids import UINT64_MAX, Guarantee, NodeNumber, RingId, Sequence
 
 NODES_MAX = 384
 """Processors of a cluster, as compiled into corosync."""
@@ -36,7 +36,7 @@ class Mcast(Packet, frozen=True, array_like=True, tag=1):
     """One numbered frame of the total order.  corosync: struct mcast."""
 
     ring: RingId
-    seq: Annotated[int, msgspec.Meta(ge=1)]
+    seq: Annotated[int, msgspec.Meta(ge=1, le=UINT64_MAX)]
     """Place in the ring's total order, from 1."""
     origin: NodeNumber
     """Who numbered it (of an encapsulated one: who re-broadcast it).  Retransmissions keep it."""
