@@ -76,12 +76,14 @@ def read_key(path: str | os.PathLike[str]) -> bytes:
         ) from None
     except OSError as error:
         raise KeyFileError(f"Could not open {file}: {error.strerror}; run as its owner, or name another") from error
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         _check_private(file, os.fstat(descriptor))
-        try:
+        with open(descriptor, "rb", closefd=False) as stream:
             key = stream.read(KEY_BITS_MAX // 8 + 1)
-        except OSError as error:
-            raise KeyFileError(f"Could not read {file}: {error.strerror}") from error
+    except OSError as error:
+        raise KeyFileError(f"Could not read {file}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     _check_size(file, 8 * len(key))
     return key
 
