@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import faulthandler
+import fcntl
 import os
+import select
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -131,9 +134,31 @@ def run_child(name: str, program: Factory, arguments: Sequence[str] | None = Non
         signal.signal(number, lambda *_: None)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2)
-    os.set_inheritable(int(lifeline), False)
+    _watch_lifeline(int(lifeline))
     logging.configure(LoggingOptions(to_syslog=False), name.upper())
     return asyncio.run(_live(name, program, run_dir, int(lifeline)))
+
+
+def _watch_lifeline(fd: int) -> None:
+    """Have the kernel say when the lifeline closes (SIGIO), so that a process whose loop hangs ends too."""
+
+    def closed(*_: object) -> None:
+        with contextlib.suppress(ValueError, OSError):  # the loop has seen it first, and closed it
+            if select.select([fd], [], [], 0)[0]:
+                _let_the_kernel_end_this()
+
+    os.set_inheritable(fd, False)
+    signal.signal(signal.SIGIO, closed)
+    fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+    closed()  # it may have closed before anybody looked
+
+
+def _let_the_kernel_end_this() -> None:
+    """`ORPHAN_SECONDS` from now, whatever the program does until then: SIGALRM's default action."""
+    if signal.getitimer(signal.ITIMER_REAL)[0] == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, ORPHAN_SECONDS)
 
 
 async def _live(name: str, program: Factory, run_dir: Path, lifeline: int) -> int:
@@ -275,10 +300,7 @@ class _Child:
         self._close_lifeline()
         if not self.finished.done():
             self._log.err("the executive is gone, or refuses this process", reason=why)
-        if signal.getitimer(signal.ITIMER_REAL)[0] == 0:
-            # The kernel's timer, since a loop that hangs would never look at one of its own.
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.setitimer(signal.ITIMER_REAL, ORPHAN_SECONDS)
+        _let_the_kernel_end_this()
         self._finish(EXIT_FAILED)
 
     def _mishap(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
