@@ -81,8 +81,8 @@ ADDRESSING = (
         path="totem.block_unlisted_ips",
         kind=Switch(),
         default=True,
-        reload=True,
         doc="Drop packets from addresses that are not in the node list, before anything else is looked at.",
+        heritage="reloadable",
     ),
     Option(
         path="totem.netmtu",
