@@ -22,7 +22,7 @@ from . import family
 from .guard import Guard
 from .waiting import NotInTime, wait_until
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 """How long a node may take until its group service lets clients in, on a busy machine."""
 
 STOP_SECONDS = 15.0
@@ -231,10 +231,10 @@ class Node:
             return
         self.resume()
         if cleanly:
-            with contextlib.suppress(NotInTime):
+            with contextlib.suppress(NotInTime, OperationFailed):
                 self.stop()
-                return
-        self.kill()
+        if self.is_running:
+            self.kill()
 
     def request_stop(self) -> None:
         """Send SIGTERM and return at once; `stop` waits."""

@@ -34,7 +34,7 @@ from ...ipc.messages.control import (
     ShutdownRequest,
     StatusRequest,
 )
-from ...ipc.paths import EXECUTIVE_SOCKET
+from ...ipc.paths import CPG_SOCKET, EXECUTIVE_SOCKET, SAM_SOCKET, TOTEM_SOCKET
 from ...ipc.server import Closed, Server
 from ..config.diff import Reload
 from ..config.model import Configuration
@@ -54,6 +54,9 @@ from .specs import Tree
 
 REQUESTS_AT_ONCE_MAX = 64
 """Requests of totemctl that may be in work at the same time."""
+
+CHILD_SOCKETS = (TOTEM_SOCKET, CPG_SOCKET, SAM_SOCKET)
+"""Sockets that the children serve."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """They all mean: leave the ring and end."""
@@ -132,6 +135,9 @@ class Executive:
         for task in self._requests:
             task.cancel()
         self._server.close()
+        for name in CHILD_SOCKETS:
+            # A child that was killed last could not take its socket away.
+            (self._startup.run_dir / name).unlink(missing_ok=True)
         self._service_manager.close()
 
     # -- what the desk asks

@@ -1,0 +1,34 @@
+"""Fixtures for tests with real nodes; makes `kit` importable for the tests beside this file.
+
+All of these tests run in one worker of pytest-xdist: two clusters at once on a small machine would measure each other.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from totemd.testing import Cluster
+from totemd.testing.plugin import pytest_runtest_makereport, totemd_cluster
+
+HERE = Path(__file__).resolve().parent
+
+if str(HERE) not in sys.path:
+    sys.path.insert(0, str(HERE))
+
+__all__ = ["pytest_runtest_makereport", "totemd_cluster"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("clusters"))
+
+
+@pytest.fixture(scope="module")
+def trio() -> Iterator[Cluster]:
+    """Three nodes with short timeouts, shared by the tests of a module; each leaves it whole."""
+    with Cluster(3, token=500, token_coefficient=0) as cluster:
+        yield cluster
