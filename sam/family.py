@@ -51,7 +51,7 @@ class Family:
         """Whether any process of the application has not been reaped."""
         return self._exists
 
-    def start(self, environment: Mapping[str, str]) -> Spawned | NotSpawned:
+    def start(self, environment: Mapping[bytes, bytes]) -> Spawned | NotSpawned:
         """Start the main process, in this process's group and session, with its terminal and open files."""
         program = self._command[0]
         try:

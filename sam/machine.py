@@ -302,6 +302,7 @@ def expect_suspension(life: Life, event: SuspendAsked, now: float) -> None:
 
 
 def suspend_frozen(life: Life, event: SuspendAsked, now: float) -> None:
+    """It has stopped already, or (SUSPENDED) the job was stopped again before its going on was noticed."""
     life.suspend_signal = event.signal
     suspend(life)
 
@@ -362,12 +363,17 @@ REACTIONS: dict[tuple[AppState, type[Any]], Reaction] = {
     **_row(Exited, (_ALIVE, ended), ((_STOPPING,), ended_as_asked)),
     **_row(TreeGone, ((_CLEARING,), cleared), ((_STOPPING,), all_ended)),
     **_row(Froze, ((_RUNNING,), froze), ((_WARNED, _STOPPING), froze_on_its_way_out)),
-    **_row(Thawed, ((_FROZEN,), thawed)),
+    **_row(Thawed, ((_FROZEN, _SUSPENDED), thawed)),
     **_row(Failed, ((_RUNNING, _FROZEN), failed)),
     **_row(StopAsked, ((_STARTING, *_ALIVE), stop), (_BETWEEN, stop_between_instances), ((_STOPPING,), stop_again)),
     **_row(Parting, (_ALIVE, part), (_BETWEEN, part_between_instances), ((_STOPPING,), pass_on)),
     **_row(Passing, ((*_ALIVE, _STOPPING), pass_on)),
-    **_row(SuspendAsked, ((_RUNNING,), expect_suspension), ((_FROZEN,), suspend_frozen), ((_BACKOFF,), suspend_alone)),
+    **_row(
+        SuspendAsked,
+        ((_RUNNING,), expect_suspension),
+        ((_FROZEN, _SUSPENDED), suspend_frozen),
+        ((_BACKOFF,), suspend_alone),
+    ),
     **_row(Resumed, ((_SUSPENDED,), resume), ((_RUNNING, _FROZEN, _WARNED, _STOPPING), pass_continue)),
 }
 """What each event means in each state.  Total: a test proves it."""

@@ -42,7 +42,7 @@ from .linux import SignalReader, become_subreaper, suspend_by
 from .machine import Machine
 from .options import OPTIONS, RunOptions, run_options
 from .probe import PsutilProbe
-from .signals import MEANINGFUL, meaning
+from .signals import JOB_CONTROL, MEANINGFUL, meaning
 from .terminal import Terminal
 from .wording import report_text, signal_name
 
@@ -67,6 +67,12 @@ class SamRun:
         self._family = Family(options.command, PsutilProbe(), reader.mask_before)
         self._terminal = Terminal()
         self._say: Callable[[str], None] = self._keep_quiet if options.quiet else self._speak
+        self._environment = environment.of_every_instance(
+            os.environ,
+            policy=options.policy.recovery.value,
+            interval_ms=options.interval_ms,
+            run_dir=options.run_dir,
+        )
         self._detail = ""
         self._timer: asyncio.TimerHandle | None = None
         self._finished: asyncio.Future[int] = self._loop.create_future()
@@ -147,7 +153,7 @@ class SamRun:
                     case Signal(number, scope):
                         self._signal(number, scope)
                     case Continue():
-                        self._signal(signal.SIGCONT, Scope.MAIN)
+                        self._continue()
                     case Kill():
                         self._family.kill()
                     case Suspend(number):
@@ -160,17 +166,9 @@ class SamRun:
         self._tell(reports)
 
     def _start(self, instance: int) -> None:
-        options = self._options
         if instance > 1:
             self._terminal.restore()
-        variables = environment.for_instance(
-            os.environ,
-            name=self._link.name,
-            instance=instance,
-            policy=options.policy.recovery.value,
-            interval_ms=options.interval_ms,
-            run_dir=options.run_dir,
-        )
+        variables = environment.of_instance(self._environment, self._link.name, instance)
         self._machine.happen(self._family.start(variables), self._loop.time())
 
     def _signal(self, number: int, scope: Scope) -> None:
@@ -179,9 +177,14 @@ class SamRun:
         elif not self._family.signal_main(number):
             self._say(f"not permitted to send {signal_name(number)} to process {self._family.main}")
 
+    def _continue(self) -> None:
+        # A job that was continued may have been stopped again meanwhile; the kernel drops SIGCONT then.
+        if not signal.sigpending() & JOB_CONTROL:
+            self._signal(signal.SIGCONT, Scope.MAIN)
+
     def _suspend(self, number: int) -> None:
         suspend_by(number)
-        if signal.SIGCONT not in signal.sigpending():  # else it is about to be read, and says the same
+        if not signal.sigpending() & {signal.SIGCONT, *JOB_CONTROL}:  # else what is read next says how it goes on
             self._machine.happen(Resumed(), self._loop.time())
 
     def _finish(self, code: int) -> None:
@@ -237,7 +240,7 @@ def run(options: RunOptions) -> int:
 
 
 @click.command(context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]})
-def _command(**values: Any) -> int:
+def command(**values: Any) -> int:
     """Run COMMAND, and keep it running.
 
     It is started again when it ends or fails, with a growing wait between instances that end soon.  SIGTERM and SIGINT
@@ -250,13 +253,13 @@ def _command(**values: Any) -> int:
 
 
 for _option in OPTIONS:
-    _command = _option(_command)
+    command = _option(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: exits with the code that the module's docstring promises."""
     try:
-        code = _command.main(args=arguments, prog_name="sam-run", standalone_mode=False)
+        code = command.main(args=arguments, prog_name="sam-run", standalone_mode=False)
     except click.UsageError as error:
         error.show()
         code = EXIT_FAILED

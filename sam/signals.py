@@ -23,14 +23,15 @@ import signal
 from .events import Event, Parting, Passing, Resumed, StopAsked, SuspendAsked
 from .linux import SignalInfo
 
-_JOB_CONTROL = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
+JOB_CONTROL = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
+"""The signals by which a terminal stops a job."""
 
 _PASSED_ON = frozenset(
     {signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGWINCH, *range(signal.SIGRTMIN, signal.SIGRTMAX + 1)}
 )
 
 MEANINGFUL = frozenset(
-    {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCONT, *_JOB_CONTROL, *_PASSED_ON}
+    {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCONT, *JOB_CONTROL, *_PASSED_ON}
 )
 """The signals that have a meaning here; all others do to sam-run what they do to any program."""
 
@@ -49,7 +50,7 @@ def meaning(info: SignalInfo) -> Event | None:
             return StopAsked(number) if info.from_kernel else Parting(number, pass_on=True, only_if_killed=True)
         case signal.SIGCONT:
             return Resumed()
-        case _ if number in _JOB_CONTROL:
+        case _ if number in JOB_CONTROL:
             return SuspendAsked(number, pass_on=not info.from_kernel)
         case _ if info.from_kernel:
             return None
