@@ -57,9 +57,10 @@ class ChildProcess:
         self._loop.add_reader(self._pidfd, self._reap)
 
     def kill(self) -> None:
-        """SIGKILL; harmless when it has just ended."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        """SIGKILL; harmless when it has ended."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def cut_lifeline(self) -> None:
         """Let it notice that nobody needs it: it stops by itself, even if it has not connected yet."""
@@ -70,6 +71,7 @@ class ChildProcess:
     def _reap(self) -> None:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
+        self._pidfd = -1
         code = self._process.wait()
         self.cut_lifeline()
         self._ended(self.name, Exit(signal=-code) if code < 0 else Exit(code=code))
