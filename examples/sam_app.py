@@ -1,6 +1,6 @@
 """An application for sam-run: works for a while, then fails; sam-run starts the next instance.
 
-    sam-run --name worker -- python examples/sam_app.py --fail-after 3
+sam-run --name worker -- python examples/sam_app.py --fail-after 3
 """
 
 from __future__ import annotations

@@ -9,6 +9,10 @@ from collections.abc import Iterable
 import psutil
 
 from ..ipc.errors import NotFound
+from .waiting import wait_until
+
+DEATH_SECONDS = 10.0
+"""How long the kernel may take to end killed processes."""
 
 MODULES = {
     "totem": "totemd.executive.totem",
@@ -50,7 +54,15 @@ def kill(executive: int) -> None:
     send([psutil.Process(executive)] if psutil.pid_exists(executive) else [], signal.SIGSTOP)
     members = family(executive)
     send(members, signal.SIGKILL)
-    psutil.wait_procs(members[1:], timeout=5)
+    wait_until(lambda: not any(is_alive(each) for each in members), DEATH_SECONDS, f"{members} have been killed")
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs; one that has ended and waits for its parent to notice does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:

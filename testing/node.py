@@ -28,9 +28,6 @@ START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 """How long a clean end may take."""
 
-DEATH_SECONDS = 10.0
-"""How long the kernel may take to end killed processes."""
-
 ANSWER_SECONDS = 1.0
 """How long the executive may take to answer a question before it counts as not answering."""
 
@@ -135,7 +132,7 @@ class Node:
         """SIGKILL every process of the node at once, as when its power fails."""
         process = self._running()
         family.kill(process.pid)
-        self._wait(process, DEATH_SECONDS)
+        self._wait(process, family.DEATH_SECONDS)
 
     def kill_process(self, name: str) -> int:
         """SIGKILL one process: `totem`, `cpg`, `sam`, or `executive` for the executive alone.  Returns its pid."""

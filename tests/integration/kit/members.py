@@ -47,7 +47,7 @@ class Recording:
 
     def pump(self) -> None:
         """Take what is there."""
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, totemd.NotMember):
             while True:
                 event = self.group.receive(timeout=0)
                 self.events.append(event)

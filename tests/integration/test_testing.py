@@ -1,0 +1,72 @@
+"""totemd.testing itself: what it promises to those who test with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from kit.command import environment
+from totemd.ipc.errors import OperationFailed
+from totemd.testing import Cluster, NotInTime, wait_until
+
+ABANDONED = """
+import os, signal
+from totemd.testing import Cluster
+cluster = Cluster(2, token=500).__enter__()
+print(cluster.directory, *(process.pid for node in cluster for process in node.processes()), flush=True)
+cluster[2].pause()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_nothing_is_left_when_the_tests_are_killed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ABANDONED], capture_output=True, text=True, env=environment(), check=False, timeout=90
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    directory, *pids = done.stdout.split()
+    wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids), 10, "all processes are gone")
+    wait_until(lambda: not Path(directory).exists(), 10, "the directory is gone")
+
+
+def test_nothing_is_left_after_an_error() -> None:
+    with pytest.raises(ZeroDivisionError), Cluster(1) as cluster:
+        pids = [process.pid for process in cluster[1].processes()]
+        cluster[1].pause()
+        raise ZeroDivisionError
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert not cluster.directory.exists()
+
+
+def test_clusters_do_not_share_addresses() -> None:
+    with Cluster(2, start=False) as one, Cluster(2, start=False) as other:
+        assert not set(one.addresses.values()) & set(other.addresses.values())
+
+
+def test_the_fixture_makes_clusters_and_ends_them(totemd_cluster: Callable[..., Cluster]) -> None:
+    cluster = totemd_cluster(1)
+    assert cluster[1].status().members == (1,)
+
+
+def test_waiting_in_vain_says_where_everybody_stands(trio: Cluster) -> None:
+    with pytest.raises(NotInTime, match="operational"):
+        trio.wait_for_ring({1, 2}, timeout=0.1)
+
+
+def test_a_node_that_cannot_start_says_why() -> None:
+    with Cluster(1, start=False, token="soon") as cluster, pytest.raises(OperationFailed, match=r"conf:\d+: .*token"):
+        cluster[1].start()
+
+
+def test_one_process_can_be_killed_and_named(trio: Cluster) -> None:
+    before = trio[1].pid("sam")
+    assert trio[1].kill_process("sam") == before
+    wait_until(lambda: trio[1].status().processes["sam"].pid not in (0, before), 20, "sam is back")
+    assert trio[1].status().processes["sam"].restarts >= 1
+    assert trio[1].pid() == os.getpgid(trio[1].pid())
