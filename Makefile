@@ -3,7 +3,7 @@
 #   make bench   throughput and latency                            make sim SEEDS=2000   more seeds for the simulation
 VENV := .venv
 BIN := $(VENV)/bin
-SEEDS ?= 200
+SEEDS ?= 2000
 PYTEST_WORKERS ?= 2
 
 # The newest of these that is recent enough and can make virtual environments (Debian splits ensurepip off).
@@ -59,10 +59,10 @@ types: install $(BIN)/.test-needs
 	$(BIN)/mypy --strict -p totemd
 
 test: lint types
-	TOTEMD_SIM_SEEDS=$(SEEDS) $(BIN)/pytest -q -n $(PYTEST_WORKERS) --dist loadgroup
+	$(BIN)/pytest -q -n $(PYTEST_WORKERS) --dist loadgroup
 
-sim: install $(BIN)/.test-needs
-	TOTEMD_SIM_SEEDS=$(SEEDS) $(BIN)/pytest -q tests/sim
+sim: install
+	$(BIN)/python tests/sim/run.py --seeds 0..$$(($(SEEDS) - 1)) --jobs 2
 
 bench: install
 	$(BIN)/python bench/throughput.py

@@ -15,7 +15,8 @@ fixture `totemd_cluster` (see `totemd.testing.plugin`).
 from __future__ import annotations
 
 from .cluster import Cluster
+from .configuration import Value
 from .node import Node
 from .waiting import NotInTime, wait_until
 
-__all__ = ["Cluster", "Node", "NotInTime", "wait_until"]
+__all__ = ["Cluster", "Node", "NotInTime", "Value", "wait_until"]

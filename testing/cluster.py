@@ -37,6 +37,7 @@ class Cluster:
     corosync.conf), and so do keyword arguments for the section totem (`token=500`).  Otherwise they run with
     corosync's defaults, except that encryption is on and no process asks for real-time scheduling.  *addresses* are
     used instead of addresses chosen here.  With `start=False` nothing is started, so that a test can change files.
+    With `faults=False` there is no `partition` and no `loss`, but the very link that users have.
     """
 
     def __init__(
@@ -46,33 +47,26 @@ class Cluster:
         options: Mapping[str, Value] | None = None,
         addresses: Sequence[str] | None = None,
         start: bool = True,
+        faults: bool = True,
         environment: Mapping[str, str] | None = None,
         **totem: Value,
     ) -> None:
         self.options: dict[str, Value] = {f"totem.{name}": value for name, value in totem.items()} | dict(options or {})
+        self.key = secrets.token_bytes(KEY_BYTES)
         self._start = start
-        self._resources = contextlib.ExitStack()
         with contextlib.ExitStack() as building:
             self.directory = Path(tempfile.mkdtemp(prefix="totemd-"))
             """Everything that the cluster has on disk."""
             building.callback(shutil.rmtree, self.directory, ignore_errors=True)
-            guard = Guard(self.directory)
-            building.callback(guard.close)
-            if addresses is None:
-                network = building.enter_context(Network())
-                addresses = [network.address(node_id) for node_id in range(1, nodes + 1)]
-            elif len(addresses) != nodes:
-                raise OperationFailed(f"{nodes} nodes need as many addresses, not {len(addresses)}")
-            self.addresses = dict(enumerate(addresses, start=1))
-            self.port = free_port(list(addresses))
-            self.key = secrets.token_bytes(KEY_BYTES)
+            self._guard = Guard(self.directory)
+            building.callback(self._guard.close)
+            self.addresses = dict(enumerate(_addresses(nodes, addresses, building), start=1))
+            self.port = free_port(list(self.addresses.values()))
             self.nodes: dict[int, Node] = {}
-            self._faults = Faults(self.nodes, self.directory)
-            building.callback(self._faults.close)
-            inherited = _environment() | dict(environment or {})
-            for node_id, address in self.addresses.items():
-                variables = inherited | self._faults.environment(node_id)
-                self.nodes[node_id] = Node(node_id, address, self.directory / str(node_id), variables, guard)
+            self._faults = Faults(self.nodes, self.directory) if faults else None
+            if self._faults is not None:
+                building.callback(self._faults.close)
+            self._make_nodes(_environment() | dict(environment or {}))
             self.configure()
             self._resources = building.pop_all()
 
@@ -148,15 +142,15 @@ class Cluster:
 
     def partition(self, *sides: Iterable[int]) -> None:
         """Cut the network into *sides*, `partition([1], [2, 3])`; a node on no side is alone."""
-        self._faults.partition([set(side) for side in sides])
+        self._network.partition([set(side) for side in sides])
 
     def loss(self, probability: float) -> None:
         """Lose each datagram between any two nodes with this probability."""
-        self._faults.loss(probability)
+        self._network.loss(probability)
 
     def heal(self) -> None:
         """End partitions and losses."""
-        self._faults.heal()
+        self._network.heal()
 
     def leftovers(self) -> list[str]:
         """Processes of this machine that still work in the cluster's directory, and sockets in it."""
@@ -173,6 +167,17 @@ class Cluster:
         finally:
             self._resources.close()
 
+    @property
+    def _network(self) -> Faults:
+        if self._faults is None:
+            raise OperationFailed("this cluster was made with faults=False: its network cannot be told to fail")
+        return self._faults
+
+    def _make_nodes(self, environment: Mapping[str, str]) -> None:
+        for node_id, address in self.addresses.items():
+            variables = {**environment, **(self._faults.environment(node_id) if self._faults is not None else {})}
+            self.nodes[node_id] = Node(node_id, address, self.directory / str(node_id), variables, self._guard)
+
     def _request_stop(self) -> None:
         for node in self:
             node.request_stop()
@@ -181,6 +186,16 @@ class Cluster:
         return "\n".join(
             f"{self[node_id]!r}: {self[node_id].stands()}\n{self[node_id].last_words(5)}" for node_id in nodes
         )
+
+
+def _addresses(nodes: int, given: Sequence[str] | None, building: contextlib.ExitStack) -> list[str]:
+    """The addresses of nodes 1 to *nodes*; those that are not *given* are claimed until the end of *building*."""
+    if given is None:
+        network = building.enter_context(Network())
+        return [network.address(node_id) for node_id in range(1, nodes + 1)]
+    if len(given) != nodes:
+        raise OperationFailed(f"{nodes} nodes need as many addresses, not {len(given)}")
+    return list(given)
 
 
 def _environment() -> dict[str, str]:

@@ -16,7 +16,7 @@ class NotInTime(AssertionError):
     """A condition did not come true before its deadline.  An assertion, so that pytest shows it as a failure."""
 
 
-def wait_until(condition: Callable[[], T], timeout: float, what: str | Callable[[], str]) -> T:
+def wait_until(condition: Callable[[], T | None], timeout: float, what: str | Callable[[], str]) -> T:
     """Return the first true value of *condition*.
 
     Raises:

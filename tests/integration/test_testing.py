@@ -25,13 +25,21 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+def alive(pid: int) -> bool:
+    """Not so a process that has ended and waits for init to notice."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_nothing_is_left_when_the_tests_are_killed() -> None:
     done = subprocess.run(
         [sys.executable, "-c", ABANDONED], capture_output=True, text=True, env=environment(), check=False, timeout=90
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     directory, *pids = done.stdout.split()
-    wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids), 10, "all processes are gone")
+    wait_until(lambda: not any(alive(int(pid)) for pid in pids), 10, "all processes are gone")
     wait_until(lambda: not Path(directory).exists(), 10, "the directory is gone")
 
 
@@ -40,7 +48,7 @@ def test_nothing_is_left_after_an_error() -> None:
         pids = [process.pid for process in cluster[1].processes()]
         cluster[1].pause()
         raise ZeroDivisionError
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert not any(alive(pid) for pid in pids)
     assert not cluster.directory.exists()
 
 
