@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 _PROGRAM = """
-import os, shutil, signal, sys
+import os, shutil, signal, sys, time
 groups, directory = set(), sys.stdin.readline().rstrip("\\n")
 for line in sys.stdin:
     (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
@@ -20,7 +20,12 @@ for group in groups:
         os.killpg(group, signal.SIGKILL)
     except ProcessLookupError:
         pass
-shutil.rmtree(directory, ignore_errors=True)
+# Children of killed executives go by themselves, and may write until they have.
+for _ in range(100):
+    shutil.rmtree(directory, ignore_errors=True)
+    if not os.path.exists(directory):
+        break
+    time.sleep(0.1)
 """
 
 

@@ -8,6 +8,7 @@ import time
 import psutil
 import pytest
 import totemd
+from kit.command import alive
 from kit.members import Recorder, common_order_agrees, repeated
 from totemd.testing import Cluster, wait_until
 
@@ -56,10 +57,9 @@ def test_the_others_see_the_reason(trio: Cluster) -> None:
 
 
 def test_children_end_when_their_executive_is_killed(trio: Cluster) -> None:
-    children = [psutil.Process(trio[2].pid(name)) for name in CHILDREN]
+    children = [trio[2].pid(name) for name in CHILDREN]
     trio[2].kill_process("executive")
-    _, alive = psutil.wait_procs(children, timeout=5)
-    assert alive == []
+    wait_until(lambda: not any(alive(pid) for pid in children), 5, "the children are gone")
     wait_until(lambda: not trio[2].is_running, 5, "the executive is gone")
     trio[2].start()
     trio.wait_for_ring({1, 2, 3})
@@ -85,4 +85,4 @@ def test_a_stopped_child_is_replaced(trio: Cluster) -> None:
     pid = trio[3].pid("cpg")
     psutil.Process(pid).suspend()
     wait_until(lambda: restarted(trio, 3, "cpg", pid), 30, "a process that hangs is replaced")
-    assert not psutil.pid_exists(pid)
+    assert not alive(pid)

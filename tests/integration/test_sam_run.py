@@ -10,9 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
-from kit.command import SAM_RUN, environment
+from kit.command import SAM_RUN, alive, environment
 from totemd.testing import Cluster, Node, wait_until
 
 APPLICATION = "import os, signal; print(os.environ['TOTEMD_SAM_INSTANCE'], os.getpid(), flush=True); signal.pause()"
@@ -73,11 +72,10 @@ def test_the_exit_code_comes_through(sam_run: Callable[..., subprocess.Popen[str
 
 def test_sigterm_ends_the_whole_tree(sam_run: Callable[..., subprocess.Popen[str]]) -> None:
     process = sam_run("--name", "tree", program=WITH_A_CHILD)
-    family = [psutil.Process(pid) for pid in first_line(process)]
+    family = first_line(process)
     process.terminate()
     process.wait(timeout=30)
-    _, alive = psutil.wait_procs(family, timeout=5)
-    assert alive == []
+    wait_until(lambda: not any(alive(pid) for pid in family), 5, "the whole family is gone")
 
 
 def test_a_stopped_application_has_failed(sam_run: Callable[..., subprocess.Popen[str]]) -> None:
@@ -101,7 +99,7 @@ def test_the_application_outlives_the_sam_process_and_the_node(
     before = node.kill_process("sam")
     wait_until(lambda: node.status().processes["sam"].pid not in (0, before), 10, "sam is back")
     wait_until(lambda: apps(node).get("survivor", {}).get("pid") == pid, 15, "it has registered again")
-    assert psutil.pid_exists(pid)
+    assert alive(pid)
 
 
 def test_a_name_is_unique_on_a_node(node: Node, sam_run: Callable[..., subprocess.Popen[str]]) -> None:

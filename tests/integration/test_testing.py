@@ -9,9 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
-from kit.command import environment
+from kit.command import alive, environment
 from totemd.ipc.errors import OperationFailed
 from totemd.testing import Cluster, NotInTime, wait_until
 
@@ -23,14 +22,6 @@ print(cluster.directory, *(process.pid for node in cluster for process in node.p
 cluster[2].pause()
 os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def alive(pid: int) -> bool:
-    """Not so a process that has ended and waits for init to notice."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_nothing_is_left_when_the_tests_are_killed() -> None:

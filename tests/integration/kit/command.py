@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
+import psutil
+
 TOTEMD = [sys.executable, "-m", "totemd.executive"]
 TOTEMCTL = [sys.executable, "-m", "totemd.executive.control"]
 SAM_RUN = [sys.executable, "-m", "totemd.sam.run"]
@@ -28,3 +30,11 @@ def run(
     return subprocess.run(
         command, capture_output=True, text=True, timeout=timeout, env=dict(env or environment()), check=False
     )
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent to notice does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
