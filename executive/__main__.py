@@ -16,12 +16,13 @@ from pathlib import Path
 import click
 
 from ..ipc.endpoints import SOCKET_PATH_BYTES_MAX
-from ..ipc.errors import ConfigurationError, KeyFileError, OperationFailed
+from ..ipc.errors import AccessDenied, ConfigurationError, KeyFileError, OperationFailed
 from ..ipc.paths import EXECUTIVE_SOCKET, RUN_DIR_VARIABLE, run_dir
 from .config.load import CONFIG_FILE_VARIABLE, KEY_FILE_VARIABLE
 from .config.model import Configuration
 from .keygen import cluster_key
 from .runtime import logging
+from .runtime.access import PRIVATE_SOCKET_MODE, socket_mode
 from .runtime.version import VERSION
 from .supervisor.detach import Announcement, detach
 from .supervisor.exits import ExitCode
@@ -50,7 +51,7 @@ EPILOG = "Exit codes: " + " · ".join(f"{code.value} {code.meaning}" for code in
 @click.option(
     "-c",
     "config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="Configuration file; else COROSYNC_MAIN_CONFIG_FILE, else /etc/corosync/corosync.conf.",
 )
@@ -63,7 +64,7 @@ EPILOG = "Exit codes: " + " · ".join(f"{code.value} {code.meaning}" for code in
 @click.option(
     "--run-dir",
     "named_run_dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="DIR",
     help="Directory for sockets, pid file and state; else COROSYNC_RUN_DIR, else /run/totemd for root.",
 )
@@ -149,7 +150,6 @@ def _report_test(configuration: Configuration) -> int:
 
 
 def _prepare(directory: Path, configuration: Configuration) -> None:
-    access = configuration.access
     if len(os.fsencode(directory / EXECUTIVE_SOCKET)) > SOCKET_PATH_BYTES_MAX:
         raise StartRefused(
             ExitCode.RUN_DIRECTORY,
@@ -157,7 +157,7 @@ def _prepare(directory: Path, configuration: Configuration) -> None:
             f"({SOCKET_PATH_BYTES_MAX - len(EXECUTIVE_SOCKET) - 1} bytes at most); choose another with --run-dir",
         )
     try:
-        prepare_run_dir(directory, shared=bool(access.uids or access.gids))
+        prepare_run_dir(directory, shared=socket_mode(configuration.access) != PRIVATE_SOCKET_MODE)
     except OperationFailed as error:
         raise StartRefused(ExitCode.RUN_DIRECTORY, str(error)) from None
 
@@ -179,6 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyFileError as error:
         click.echo(f"totemd: {error}", err=True)
         return ExitCode.CONFIGURATION
+    except AccessDenied as error:  # the run directory is somebody else's
+        click.echo(f"totemd: {error}", err=True)
+        return ExitCode.RUN_DIRECTORY
     except StartRefused as error:
         click.echo(f"totemd: {error}", err=True)
         return error.code

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from .errors import AccessDenied
 
 RUN_DIR_VARIABLE = "COROSYNC_RUN_DIR"
 """Environment variable that names the run directory when no option does."""
@@ -37,6 +40,9 @@ def run_dir(explicit: str | os.PathLike[str] | None = None, environment: Mapping
 
     The first of: *explicit*, `COROSYNC_RUN_DIR`, `/run/totemd` for root, `$XDG_RUNTIME_DIR/totemd`, and
     `totemd-UID` in the directory for temporary files.
+
+    Raises:
+        AccessDenied: the last of these belongs to somebody else, who could pose as this user's node there.
     """
     variables = os.environ if environment is None else environment
     named = os.fspath(explicit) if explicit is not None else variables.get(RUN_DIR_VARIABLE, "")
@@ -46,4 +52,13 @@ def run_dir(explicit: str | os.PathLike[str] | None = None, environment: Mapping
         return RUN_DIR_OF_ROOT
     if runtime_dir := variables.get("XDG_RUNTIME_DIR", ""):
         return Path(runtime_dir).absolute() / "totemd"
-    return Path(tempfile.gettempdir()).absolute() / f"totemd-{os.geteuid()}"
+    return _own(Path(tempfile.gettempdir()).absolute() / f"totemd-{os.geteuid()}")
+
+
+def _own(directory: Path) -> Path:
+    """*directory*, which lies where everybody may make one of that name first."""
+    with contextlib.suppress(FileNotFoundError):
+        owner = directory.lstat().st_uid
+        if owner != os.geteuid():
+            raise AccessDenied(f"{directory} belongs to user {owner}; name another run directory with --run-dir")
+    return directory

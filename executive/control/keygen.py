@@ -19,7 +19,7 @@ from .showing import print_json
 @click.option(
     "-k",
     "file",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help=f"Where to write it; else {KEY_FILE_VARIABLE}, else {DEFAULT_KEY_FILE}.",
 )

@@ -30,7 +30,7 @@ EXIT_USAGE = 2
 @click.option(
     "--run-dir",
     "directory",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="DIR",
     help="The node's run directory; else COROSYNC_RUN_DIR, else the one of a totemd that this user starts.",
 )

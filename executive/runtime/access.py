@@ -17,10 +17,14 @@ DENIALS_LOGGED = 5
 DENIALS_LOGGED_SECONDS = 10.0
 """At most so many lines in so many seconds about users who are not let in."""
 
+PRIVATE_SOCKET_MODE = 0o600
+SHARED_SOCKET_MODE = 0o666
+"""Permission bits of a socket that applications use, without and with `uidgid` rules."""
+
 
 def socket_mode(rules: AccessRules) -> int:
     """Permission bits for a socket that applications use."""
-    return 0o666 if rules.uids or rules.gids else 0o600
+    return SHARED_SOCKET_MODE if rules.uids or rules.gids else PRIVATE_SOCKET_MODE
 
 
 def is_owner(uid: int) -> bool:

@@ -39,7 +39,7 @@ from ...ipc.server import Closed, Server
 from ..config.diff import Reload
 from ..config.model import Configuration
 from ..runtime import logging
-from ..runtime.access import Gate, is_owner, socket_mode
+from ..runtime.access import PRIVATE_SOCKET_MODE, Gate, is_owner, socket_mode
 from ..runtime.sdnotify import ServiceManager
 from ..runtime.version import VERSION
 from .desk import Desk
@@ -92,6 +92,8 @@ class Executive:
         self._log = logging.get_logger(logging.MAIN)
         self._cfg = logging.get_logger("CFG")
         self._service_manager = ServiceManager()
+        self._serving = False
+        """Whether all children have been ready; the service manager must not hear it earlier."""
         self._watchdog: asyncio.TimerHandle | None = None
         self._gate = Gate(self.configuration.access, self._log)
         self._requests: set[asyncio.Task[None]] = set()
@@ -253,7 +255,8 @@ class Executive:
             ConfigurationError: it cannot be used; everything stays as it was.
         """
         self._cfg.notice(f"Config reload requested by node {self.configuration.local_node_id}")
-        self._service_manager.reloading()
+        if self._serving:
+            self._service_manager.reloading()
         try:
             done = self._startup.reloader.reload(self.configuration)
             for warning in done.warnings:
@@ -265,15 +268,16 @@ class Executive:
                 self._cfg.err(f"Unable to reload config file: {line}")
             raise
         finally:
-            self._service_manager.ready(self._summary())
+            if self._serving:
+                self._service_manager.ready(self._summary())
 
     def _apply(self, done: Reload) -> None:
+        mode = socket_mode(done.configuration.access)
+        prepare_run_dir(self._startup.run_dir, shared=mode != PRIVATE_SOCKET_MODE)
+        (self._startup.run_dir / EXECUTIVE_SOCKET).chmod(mode)
         logging.configure(done.configuration.logging)
         self.configuration = done.configuration
         self._gate.rules = done.configuration.access
-        mode = socket_mode(done.configuration.access)
-        prepare_run_dir(self._startup.run_dir, shared=mode != 0o600)
-        (self._startup.run_dir / EXECUTIVE_SOCKET).chmod(mode)
         self._family.tell_all(Reconfigure(self._packed()))
         for change in done.applied:
             self._cfg.notice(f"configuration changed: {change}")
@@ -285,6 +289,7 @@ class Executive:
         return f"node {node.node_id} ({node.label}) of {len(self.configuration.nodes)}"
 
     def _initialised(self) -> None:
+        self._serving = True
         self._log.notice("all processes are ready", took_ms=round(1000 * self.uptime_seconds))
         self._service_manager.ready(self._summary())
         self._startup.announcement.make(ExitCode.DONE)

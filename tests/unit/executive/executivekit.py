@@ -103,6 +103,21 @@ class FakeNode:
             check=False,
         )
 
+    def totemctl_as(self, uid: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What another user of this machine gets.  (The interpreter may lie where that user could not start it.)"""
+        program = (
+            "import os, sys; from totemd.executive.control.main import main; uid = int(sys.argv[1]); "
+            "os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid); sys.exit(main(sys.argv[2:]))"
+        )
+        options = ["--json", "--run-dir", str(self.run_dir)]
+        return subprocess.run(
+            [sys.executable, "-c", program, str(uid), *options, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SECONDS,
+            check=False,
+        )
+
     def launch(self) -> None:
         """Start it."""
         with self.log_path.open("ab") as log:

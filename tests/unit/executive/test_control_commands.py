@@ -217,7 +217,7 @@ def test_what_changes_a_node(node: FakeNode, capsys: pytest.CaptureFixture[str])
     node.configure(extra="}\n{\n")
     broken = totemctl("reload")
     assert broken.code == 1
-    assert broken.err.count(f"{node.configuration}:") == 2
+    assert broken.err.count(f"{node.configuration}:") >= 2
     assert broken.err.count("\n") == 1
 
     stopped = totemctl("--json", "shutdown")

@@ -7,7 +7,9 @@ import select
 import signal
 import socket
 import stat
+import tempfile
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -194,6 +196,27 @@ def test_access_rules_of_a_reload_open_the_socket(node: FakeNode) -> None:
     assert stat.S_IMODE(node.run_dir.stat().st_mode) == 0o711
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_user_that_a_rule_names_may_look_but_not_stop() -> None:
+    with tempfile.TemporaryDirectory(prefix="td-") as directory:
+        Path(directory).chmod(0o711)
+        node = FakeNode(Path(directory))
+        try:
+            node.configure(extra="uidgid {\n uid: 4711\n}\n")
+            node.start()
+            assert node.totemctl_as(4711, "status").returncode == 0
+            for arguments in (["shutdown"], ["reload"], ["cmap", "set", "totem.token", "2000"]):
+                refused = node.totemctl_as(4711, *arguments)
+                assert refused.returncode == 1
+                assert "may look, but only root and the node's owner may change it" in refused.stderr
+            stranger = node.totemctl_as(4712, "status")
+            assert stranger.returncode == 1
+            assert "`uidgid { uid: 4712 }`" in stranger.stderr
+            assert "Denied connection attempt from 4712:4712" in node.log
+        finally:
+            node.close()
+
+
 def test_status_is_answered_while_the_ring_process_is_away(node: FakeNode) -> None:
     node.start()
     node.mode("totem", "never ready")
@@ -248,7 +271,13 @@ def test_the_service_manager_is_told_when_all_serve(node: FakeNode) -> None:
         manager.bind(str(node.run_dir / "notify"))
         manager.settimeout(30)
         node.environment = {"NOTIFY_SOCKET": str(node.run_dir / "notify"), "WATCHDOG_USEC": "400000"}
+        node.mode("sam", "never ready")
         node.launch()
+        node.wait(lambda: "sam starts" in node.events, "the last one starts")
+        node.signal(signal.SIGHUP)  # a reload is no sign of readiness
+        node.wait(lambda: "Config reload requested" in node.log, "the reload")
+        node.mode("sam", "")
+        os.kill(node.pids()["sam"], signal.SIGKILL)
         said: list[str] = []
         while not said or not said[-1].startswith("READY=1"):
             said.append(manager.recv(1000).decode())
