@@ -9,6 +9,7 @@ pytest finds it by itself where totemd is installed:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,16 +26,19 @@ _clusters = pytest.StashKey[list[Cluster]]()
 @pytest.fixture
 def totemd_cluster(request: pytest.FixtureRequest) -> Iterator[Callable[..., Cluster]]:
     """Call it like `totemd.testing.Cluster`; what it returns has been started, unless `start=False`."""
-    clusters = request.node.stash.setdefault(_clusters, [])
+    with contextlib.ExitStack() as clusters:
 
-    def make(*arguments: Any, **options: Any) -> Cluster:
-        cluster = Cluster(*arguments, **options)
-        clusters.append(cluster)
-        return cluster.__enter__()
+        def make(*arguments: Any, **options: Any) -> Cluster:
+            cluster = Cluster(*arguments, **options)
+            show_when_failed(request.node, cluster)
+            return clusters.enter_context(cluster)
 
-    yield make
-    for cluster in clusters:
-        cluster.close()
+        yield make
+
+
+def show_when_failed(item: pytest.Item, cluster: Cluster) -> None:
+    """Have the report of this test, if it fails, show the last words of the cluster's nodes; for fixtures."""
+    item.stash.setdefault(_clusters, []).append(cluster)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from totemd.testing import Cluster
-from totemd.testing.plugin import pytest_runtest_makereport, totemd_cluster
+from totemd.testing.plugin import pytest_runtest_makereport, show_when_failed, totemd_cluster
 
 HERE = Path(__file__).resolve().parent
 
@@ -21,14 +21,24 @@ if str(HERE) not in sys.path:
 __all__ = ["pytest_runtest_makereport", "totemd_cluster"]
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("clusters"))
 
 
-@pytest.fixture(scope="module")
-def trio() -> Iterator[Cluster]:
-    """Three nodes with short timeouts, shared by the tests of a module; each leaves it whole."""
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[Cluster]:
+    """Three nodes with short timeouts; use `trio`."""
     with Cluster(3, token=500, token_coefficient=0) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def trio(shared_cluster: Cluster, request: pytest.FixtureRequest) -> Cluster:
+    """Three nodes that are one ring.  They are shared by the tests of a run, each of which leaves them whole."""
+    show_when_failed(request.node, shared_cluster)
+    shared_cluster.heal()
+    shared_cluster.start()
+    return shared_cluster
