@@ -1,7 +1,7 @@
 """Nothing outlives the tests, even if the tests are killed.
 
 The guard is a small process that reads the other end of a pipe.  When the pipe closes, which the kernel does however
-the tests ended, it kills the process groups that are still on its list and removes the cluster's directory.
+the tests ended, it kills the sessions that are still on its list and removes the cluster's directory.
 """
 
 from __future__ import annotations
@@ -11,39 +11,35 @@ import sys
 from pathlib import Path
 
 _PROGRAM = """
-import os, shutil, signal, sys, time
-groups, directory = set(), sys.stdin.readline().rstrip("\\n")
+import os, shutil, signal, sys
+sessions, directory = set(), sys.stdin.readline().rstrip("\\n")
 for line in sys.stdin:
-    (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
-for group in groups:
+    (sessions.add if line[0] == "+" else sessions.discard)(int(line[1:]))
+for pid in map(int, filter(str.isdecimal, os.listdir("/proc") if sessions else [])):
     try:
-        os.killpg(group, signal.SIGKILL)
+        if os.getsid(pid) in sessions:
+            os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
-# Children of killed executives go by themselves, and may write until they have.
-for _ in range(100):
-    shutil.rmtree(directory, ignore_errors=True)
-    if not os.path.exists(directory):
-        break
-    time.sleep(0.1)
+shutil.rmtree(directory, ignore_errors=True)
 """
 
 
 class Guard:
-    """Watches over one directory and the process groups of one cluster."""
+    """Watches over one directory and the sessions of one cluster's nodes."""
 
     def __init__(self, directory: Path) -> None:
         command = [sys.executable, "-I", "-S", "-c", _PROGRAM]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, cwd="/", text=True)
         self._say(f"{directory}\n")
 
-    def watch(self, group: int) -> None:
-        """Kill this process group when the tests end without `forget`."""
-        self._say(f"+{group}\n")
+    def watch(self, session: int) -> None:
+        """Kill this session when the tests end without `forget`."""
+        self._say(f"+{session}\n")
 
-    def forget(self, group: int) -> None:
-        """The group has ended; its number may belong to somebody else soon."""
-        self._say(f"-{group}\n")
+    def forget(self, session: int) -> None:
+        """The session's leader has ended; its number may belong to somebody else soon."""
+        self._say(f"-{session}\n")
 
     def close(self) -> None:
         """Let the guard do what is left to do, which is to remove the directory."""

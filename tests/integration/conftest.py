@@ -11,14 +11,12 @@ from pathlib import Path
 
 import pytest
 from totemd.testing import Cluster
-from totemd.testing.plugin import pytest_runtest_makereport, show_when_failed, totemd_cluster
+from totemd.testing.plugin import show_when_failed
 
 HERE = Path(__file__).resolve().parent
 
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
-
-__all__ = ["pytest_runtest_makereport", "totemd_cluster"]
 
 
 @pytest.hookimpl(tryfirst=True)

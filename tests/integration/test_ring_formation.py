@@ -8,13 +8,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import pytest
 from totemd.testing import Cluster, wait_until
 
 FORMATION_SECONDS = 3.0
-"""The goal for three nodes at default timeouts on loopback; what is asserted is looser on a busy machine."""
+"""The goal for three nodes at default timeouts on loopback, from the first command to the ring; a busy machine gets
+FORMATION_SECONDS_BUSY."""
 
 FORMATION_SECONDS_BUSY = 10.0
 
@@ -30,16 +30,14 @@ with Cluster(3, addresses=addresses, token=500, ip_version="ipv6") as cluster:
 """
 
 
-def test_three_files_make_one_ring_in_three_seconds(record_property: Callable[[str, object], None]) -> None:
+def test_three_files_make_one_ring_in_three_seconds() -> None:
     with Cluster(3, start=False) as cluster:
+        began = time.monotonic()
         for node in cluster:
             node.launch()
-        for node in cluster:
-            wait_until(lambda node=node: node.stands() is not None, 20, f"{node!r} answers")
-        began = time.monotonic()
         cluster.wait_for_ring({1, 2, 3})
         took = time.monotonic() - began
-        record_property("formation_seconds", round(took, 2))
+        print(f"one ring of three after {took:.2f} s; the goal is {FORMATION_SECONDS:.0f} s")
         assert took < FORMATION_SECONDS_BUSY
         status = cluster[1].status()
         assert (status.token_ms, status.consensus_ms) == (3650, 4380), "corosync's defaults for three nodes"
