@@ -86,6 +86,15 @@ def agreeing(ring: RingContext) -> set[int]:
     }
 
 
+def knows_more(ring: RingContext, join: Join) -> bool:
+    """Whether a join names a node, as candidate or as failed, that our sets do not have there.
+
+    Sets only grow within an episode, so such a join is younger than the agreement of its sender to our sets.
+    """
+    episode = ring.episode
+    return not (set(join.candidates) <= set(episode.candidates) and set(join.failed) <= set(episode.failed))
+
+
 def consider_join(ring: RingContext, join: Join, sender: int, now: float) -> None:
     """A join or leave while we gather: the rows of docs/totem.md §5.2, in that order."""
     episode = ring.episode

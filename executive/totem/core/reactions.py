@@ -19,6 +19,7 @@ from .membership import (
     consider_join,
     enter_commit,
     enter_gather,
+    knows_more,
     on_consensus_timeout,
     send_join,
 )
@@ -135,6 +136,9 @@ def join_while_operational(ring: RingContext, join: Join, sender: int, now: floa
     elif join.leaving and sender not in ring.installed.members:
         ring.count("join.leave_of_outsider")
     else:
+        if not join.leaving:
+            # Before gathering: a node alone would agree with itself and be half way into a ring of one.
+            add_candidate(ring, sender)
         enter_gather(ring, GatherReason.LEAVE if join.leaving else GatherReason.JOIN, now)
         consider_join(ring, join, sender, now)
 
@@ -146,7 +150,9 @@ def join_while_gathering(ring: RingContext, join: Join, sender: int, now: float)
 
 def join_while_forming(ring: RingContext, join: Join, sender: int, now: float) -> None:
     """A member of the ring being formed has started over, so it cannot complete; others are heard after the install."""
-    if sender in ring.rotation.members and join.ring_sequence >= ring.ring.sequence:
+    if sender in ring.rotation.members and (
+        join.ring_sequence >= ring.ring.sequence or (ring.state is COMMIT and knows_more(ring, join))
+    ):
         commit = ring.state is COMMIT
         enter_gather(ring, GatherReason.JOIN_IN_COMMIT if commit else GatherReason.JOIN_IN_RECOVERY, now)
         consider_join(ring, join, sender, now)

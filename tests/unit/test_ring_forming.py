@@ -1,0 +1,46 @@
+"""Commit state: what a member does that waits for a ring which will not come (docs/totem.md §5.4)."""
+
+from __future__ import annotations
+
+import pytest
+from totemd.executive.totem.core.context import RingState
+from totemd.executive.totem.core.parameters import RingParameters
+from totemd.executive.totem.core.ring import Ring
+from totemd.executive.totem.wire.packets import Join
+
+START, STEP = 100.0, 0.01
+
+
+@pytest.fixture
+def committing() -> Ring:
+    """Node 1, which has agreed with node 3 and waits for its commit token to come back."""
+    parameters = RingParameters(1, token=3.0, token_retransmit=0.7, hold=0.5, join=0.05, consensus=3.6, merge=0.2)
+    ring = Ring(parameters, 1, lambda: 0.5)
+    ring.start(START)
+    while ring.take_effects() or ring.state is not RingState.OPERATIONAL:
+        ring.expire(ring.next_deadline() or START)
+    ring.receive(Join((1, 3), (), 1, 0, False, 0), 3, START + STEP)
+    assert ring.state is RingState.COMMIT
+    return ring
+
+
+def test_a_member_that_heard_of_one_more_has_started_over(committing: Ring) -> None:
+    committing.receive(Join((1, 2, 3), (), 1, 0, False, 0), 3, START + 3 * STEP)
+    assert committing.state is RingState.GATHER
+
+
+def test_a_member_that_leaves_has_started_over(committing: Ring) -> None:
+    attempted = committing.ring
+    committing.receive(Join((1,), (3,), 1, 0, True, 0), 3, START + 3 * STEP)
+    assert committing.ring > attempted, "it goes on alone, at once"
+
+
+def test_an_older_join_changes_nothing(committing: Ring) -> None:
+    committing.receive(Join((1, 3), (), 1, 0, False, 0), 3, START + 3 * STEP)
+    committing.receive(Join((3,), (), 1, 0, False, 0), 3, START + 3 * STEP)
+    assert committing.state is RingState.COMMIT
+
+
+def test_an_outsider_waits_until_the_ring_stands(committing: Ring) -> None:
+    committing.receive(Join((1, 2, 3), (), 1, 0, False, 0), 2, START + 3 * STEP)
+    assert committing.state is RingState.COMMIT
