@@ -483,19 +483,18 @@ steps = st.lists(
         st.just(TreeGone()),
         st.builds(NotSpawned, st.just(127), st.just("")),
     ),
-    max_size=60,
+    max_size=40,
 )
 
 
 class World:
-    """What a process tree does that is driven by effects: it ends when killed, and only its own ends are told."""
+    """What a process tree does that is driven by effects: it ends when killed (now and then not at once)."""
 
-    def __init__(self, story: Story, can_start: Iterator[bool]) -> None:
-        self.story, self.can_start = story, can_start
+    def __init__(self, story: Story, can_start: Iterator[bool], can_be_killed: Iterator[bool]) -> None:
+        self.story, self.can_start, self.can_be_killed = story, can_start, can_be_killed
         self.main = self.rest = False
         self.starts: list[float] = []
         self.finished: int | None = None
-        self.killed_or_gone = True
 
     def act(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -508,7 +507,8 @@ class World:
                     answer = Spawned(len(self.starts)) if self.main else NotSpawned(127, "")
                     self.act(self.story.tell(answer))
                 case Kill():
-                    self.end(Exited(Ending(signal=9), False), everything=True)
+                    if next(self.can_be_killed):
+                        self.end(Exited(Ending(signal=9), False), everything=True)
                 case Suspend():
                     self.act(self.story.tell(Resumed()))
                 case Finish(code):
@@ -558,24 +558,44 @@ policies = st.fixed_dictionaries(
 )
 
 
-@given(policies, steps, st.lists(st.booleans(), max_size=5))
-@settings(max_examples=200, deadline=None)
+def assert_bearable(starts: list[float], intensity: Intensity) -> None:
+    """At no time were there more restarts than the policy allows."""
+    for start in starts[1:]:
+        within = [each for each in starts[1:] if start - intensity.within < each <= start]
+        assert intensity.restarts is None or len(within) <= intensity.restarts
+
+
+@given(
+    st.builds(Intensity, st.integers(0, 3), st.sampled_from([1.0, 3.0])),
+    st.builds(BackOff, st.sampled_from([0, 0.1, 1]), st.just(2), st.sampled_from([0.5, 2]), st.just(0)),
+    st.lists(st.sampled_from([0.0, 0.3, 0.5, 0.99, 1.5]), min_size=1, max_size=12),
+)
+@settings(deadline=None)
+def test_the_intensity_is_never_exceeded(intensity: Intensity, backoff: BackOff, lives: list[float]) -> None:
+    story = Story(intensity=intensity, backoff=backoff)
+    world = World(story, itertools.repeat(True), itertools.repeat(True))
+    world.act(story.tell(Begin()))
+    for life in lives:
+        world.pass_time(life)
+        world.live(Exited(CRASH, left_behind=False))
+        world.pass_time(2)
+    assert_bearable(world.starts, intensity)
+    assert (world.finished == EXIT_FATAL) is (story.state() is AppState.FATAL)
+
+
+@given(policies, steps, st.lists(st.booleans(), max_size=5), st.lists(st.booleans(), max_size=8))
+@settings(max_examples=100, deadline=None)
 def test_never_twice_never_too_often_and_always_an_end(
-    policy: dict[str, Any], steps: list[Any], can_start: list[bool]
+    policy: dict[str, Any], steps: list[Any], can_start: list[bool], can_be_killed: list[bool]
 ) -> None:
     story = Story(**policy)
-    world = World(story, itertools.chain(can_start, itertools.repeat(True)))
+    always = itertools.repeat(True)
+    world = World(story, itertools.chain(can_start, always), itertools.chain(can_be_killed, always))
     world.act(story.tell(Begin()))
     for step in steps:
         world.live(step)
 
-    intensity: Intensity = policy["intensity"]
-    if intensity.restarts is not None:
-        restarts = world.starts[1:]
-        for start in restarts:
-            within = [each for each in restarts if start - intensity.within < each <= start]
-            assert len(within) <= intensity.restarts
-
+    assert_bearable(world.starts, policy["intensity"])
     before = len(world.starts)
     world.act(story.tell(StopAsked(signal.SIGTERM)))
     world.pass_time(POLICY.stop_timeout + POLICY.interval + UNKILLABLE_SECONDS)
