@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ class Link:
             self._say("the sam process is gone; supervising alone until it is back")
 
     def _look(self) -> None:
-        if self._socket.exists():
+        if os.path.exists(self._socket):  # False too where this user may not look
             self._looking = None
             self._connection = Connection(self._socket, ROLE, FROM_SAM, self)
         else:

@@ -50,20 +50,21 @@ class App:
     ended_since: float | None = None
     judged_instance: int = 0
     """The instance that something has been said or done about already."""
+    is_kept: bool = True
+    """Its sam-run is there."""
+    is_held: bool = False
+    """It and its sam-run are stopped, so that the latter cannot say so."""
 
     @property
     def state(self) -> AppState:
-        return self.progress.state
-
-    @property
-    def has_runner(self) -> bool:
-        """Whether a sam-run keeps it."""
-        return self.state not in (AppState.ORPHANED, AppState.LOST) and self.runner_pid != 0
+        """Where it stands, as its sam-run says or as it is seen."""
+        return AppState.SUSPENDED if self.is_held else self.progress.state
 
     def turn(self, progress: Progress, process: Process | None) -> None:
         """Its sam-run says where it stands; *process* is the main process that was found to belong to it."""
         self.progress, self.process = progress, process
         self.stopped_since = self.ended_since = None
+        self.is_held = False
 
     def judge(self, finding: Finding, runner: Finding, now: float) -> Verdict:
         """What the looks at the main process and at its sam-run mean."""
@@ -71,7 +72,8 @@ class App:
             return Verdict.LOST if finding in (Finding.GONE, Finding.ZOMBIE) else Verdict.FINE
         self.stopped_since = _since(self.stopped_since, finding is Finding.STOPPED, now)
         self.ended_since = _since(self.ended_since, finding in (Finding.GONE, Finding.ZOMBIE), now)
-        if self.judged_instance == self.progress.instance or runner is Finding.STOPPED:
+        self.is_held = finding is Finding.STOPPED and runner is Finding.STOPPED
+        if self.is_held or self.judged_instance == self.progress.instance:
             return Verdict.FINE  # a job that is stopped as a whole is meant to be
         if self._lasts(self.stopped_since, self.interval, now) and self._may_freeze():
             self.judged_instance = self.progress.instance
@@ -124,7 +126,7 @@ class Registry:
 
     def leave(self, app: App, finding: Finding) -> None:
         """An application's sam-run is gone; *finding* is how the main process looks."""
-        app.runner = None
+        app.runner, app.is_kept, app.is_held = None, False, False
         if app.state in OVER:
             app.process = None
             if app.state is AppState.STOPPED:
@@ -135,7 +137,6 @@ class Registry:
                 app.progress = Progress(AppState.ORPHANED, app.progress.instance, app.progress.pid, "its sam-run died")
             else:
                 self.lose(app)
-        app.runner_pid = 0
         self._forget_the_oldest()
 
     def lose(self, app: App) -> None:
@@ -157,7 +158,7 @@ class Registry:
 
     def _free_name(self, message: Register, runner_pid: int) -> str:
         taken = self.apps.get(message.name)
-        if taken is None or (taken.process is None and not taken.has_runner):
+        if taken is None or (taken.process is None and not taken.is_kept):
             return message.name
         if message.exact:
             raise InvalidArgument(_name_problem(taken))
@@ -168,7 +169,7 @@ class Registry:
             del self.apps[app.name]
 
     def _forget_the_oldest(self) -> None:
-        over = [app for app in self.apps.values() if not app.has_runner and app.process is None]
+        over = [app for app in self.apps.values() if not app.is_kept and app.process is None]
         for app in over[: max(0, len(over) - ENDED_KEPT_MAX)]:
             self._remove(app)
 
@@ -195,4 +196,4 @@ def _similar_names(name: str, pid: int) -> Iterable[str]:
 
 def _info(app: App, node_id: int) -> AppInfo:
     progress = app.progress
-    return AppInfo(app.name, node_id, progress.pid, progress.state.value, progress.instance, app.policy)
+    return AppInfo(app.name, node_id, progress.pid, app.state.value, progress.instance, app.policy)

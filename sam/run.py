@@ -183,6 +183,7 @@ class SamRun:
             self._signal(signal.SIGCONT, Scope.MAIN)
 
     def _suspend(self, number: int) -> None:
+        self._link.tell()
         suspend_by(number)
         if not signal.sigpending() & {signal.SIGCONT, *JOB_CONTROL}:  # else what is read next says how it goes on
             self._machine.happen(Resumed(), self._loop.time())

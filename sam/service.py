@@ -184,18 +184,19 @@ class SamProcess:
         return session.state
 
     def _turn(self, session: Session, app: App, progress: Progress) -> None:
-        before = app.state
         process: Process | None = None
         if progress.pid and session.visible:
             # Only a child of that sam-run is believed to be its application.
             process = self._probe.find(progress.pid, parent=session.pid)
+        before = app.progress
         self._registry.turn(app, progress, process)
+        facts = {"app": app.name, "instance": progress.instance, "pid": progress.pid}
         if progress.state is AppState.FATAL:
-            self._log.err("given up", app=app.name, instance=progress.instance, because=progress.detail)
-        elif progress.state is not before:
-            self._log.info(
-                "state", app=app.name, state=progress.state.value, instance=progress.instance, pid=progress.pid
-            )
+            self._log.err("given up", because=progress.detail, **facts)
+        elif progress.instance > before.instance > 0:
+            self._log.notice("restarted", because=progress.detail, **facts)
+        elif progress.state is not before.state:
+            self._log.info("turn", state=progress.state.value, **facts)
 
     def _send(self, session: Session, message: Registered | Recover | AppList | Done) -> None:
         assert self._server is not None

@@ -157,6 +157,9 @@ def test_a_stop_that_passes_is_none() -> None:
 def test_a_job_that_is_stopped_as_a_whole_is_meant_to_be() -> None:
     app = running(Registry(), "web")
     assert {app.judge(STOPPED, STOPPED, now) for now in (10.0, 20.0, 30.0)} == {Verdict.FINE}
+    assert app.state is AppState.SUSPENDED
+    assert app.judge(ALIVE, ALIVE, 31.0) is Verdict.FINE
+    assert app.state is AppState.RUNNING
 
 
 @pytest.mark.parametrize("state", [AppState.SUSPENDED, AppState.WARNED, AppState.STOPPING])

@@ -209,11 +209,17 @@ def test_a_job_that_is_stopped_as_a_whole_is_left_alone(served: Node, workshop: 
     served.until_listed("web", state="running")
     process.send_signal(signal.SIGSTOP)
     os.kill(pid, signal.SIGSTOP)
+    served.until_listed("web", state="suspended", pid=pid)
     let_pass(4 * WATCH_SECONDS)
-    assert served.apps()["web"].state == "running"
     os.kill(pid, signal.SIGCONT)
     process.send_signal(signal.SIGCONT)
-    assert runs(pid)
+    served.until_listed("web", state="running", pid=pid)
+
+
+def test_the_application_inherits_nothing_of_sam_run(served: Node, workshop: Workshop) -> None:
+    process = workshop.shell("exec ls /proc/self/fd", "--policy", "quit", "--require-sam")
+    plain = subprocess.run(["ls", "/proc/self/fd"], capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
+    assert process.communicate(timeout=PATIENCE_SECONDS)[0] == plain
 
 
 # -- what a sam-run that is none of ours may say
