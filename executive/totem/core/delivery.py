@@ -1,4 +1,4 @@
-"""Delivery: agreed and safe messages in order, and the one atomic step that installs a ring (docs/totem.md §4.6, §6)."""
+"""Delivery: agreed and safe messages in order, and the one step that installs a ring (docs/totem.md §4.6, §6)."""
 
 from __future__ import annotations
 
