@@ -28,8 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared_cluster() -> Iterator[Cluster]:
-    """Three nodes with short timeouts; use `trio`."""
-    with Cluster(3, token=500, token_coefficient=0) as cluster:
+    """Three nodes with short timeouts, though not so short that a busy machine breaks the ring; use `trio`."""
+    with Cluster(3, token=1000, token_coefficient=0) as cluster:
         yield cluster
 
 

@@ -77,7 +77,7 @@ def is_subsequence(part: list[str], whole: list[str]) -> bool:
 
 @pytest.mark.timeout(SECONDS)
 def test_survivors_agree_lose_nothing_and_get_nothing_twice(tmp_path: Path) -> None:
-    with Cluster(3, token=500, token_coefficient=0) as cluster:
+    with Cluster(3, token=1000, token_coefficient=0) as cluster:
         histories = Histories(cluster, tmp_path)
         try:
             histories.wait_for("joined")

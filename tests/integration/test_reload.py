@@ -6,12 +6,12 @@ from totemd.testing import Cluster, wait_until
 
 
 def test_sighup_takes_over_what_may_change() -> None:
-    with Cluster(3, token=500, token_coefficient=0) as cluster:
+    with Cluster(3, token=1000, token_coefficient=0) as cluster:
         ring = cluster[1].stands()
-        cluster.configure(token=800)
+        cluster.configure(token=1500)
         for node in cluster:
             node.reload()
-        wait_until(lambda: all(node.status().token_ms == 800 for node in cluster), 10, "the new token timeout")
+        wait_until(lambda: all(node.status().token_ms == 1500 for node in cluster), 10, "the new token timeout")
         assert cluster[1].stands() == ring, "the ring goes on"
         cluster[3].kill()
         cluster.wait_for_ring({1, 2})
