@@ -122,8 +122,8 @@ class Cluster:
         """
         self._request_stop()
         for node in self:
-            if node.is_running:
-                node.stop()
+            if node.exit_code is None and node.is_running:
+                node.wait()
 
     def wait_for_ring(self, members: Iterable[int] | None = None, timeout: float = RING_SECONDS) -> None:
         """Return when *members* (without it: all nodes that run) are one operational ring of exactly these nodes.

@@ -57,6 +57,13 @@ def kill(executive: int) -> None:
     wait_until(lambda: not any(is_alive(each) for each in members), DEATH_SECONDS, f"{members} have been killed")
 
 
+def kill_orphans(run_dir: str) -> None:
+    """SIGKILL children that an executive which has ended left behind; they would go by themselves within a second."""
+    orphans = [each for each in mentioning(run_dir) if set(MODULES.values()) & set(_command(each))]
+    send(orphans, signal.SIGKILL)
+    wait_until(lambda: not any(is_alive(each) for each in orphans), DEATH_SECONDS, f"{orphans} have been killed")
+
+
 def is_alive(process: psutil.Process) -> bool:
     """Whether it still runs; one that has ended and waits for its parent to notice does not."""
     try:

@@ -124,9 +124,18 @@ class Node:
 
     def stop(self, timeout: float = STOP_SECONDS) -> int:
         """End the node cleanly, as an init system does (SIGTERM); return the exit code."""
-        process = self._running()
-        process.terminate()
-        return self._wait(process, timeout)
+        self._running().terminate()
+        return self.wait(timeout)
+
+    def wait(self, timeout: float = STOP_SECONDS) -> int:
+        """Wait until the node has ended, for whatever reason; return the exit code.
+
+        Raises:
+            NotInTime: it still runs after *timeout* seconds.
+        """
+        if self._process is None:
+            raise OperationFailed(f"node {self.node_id} was never started")
+        return self._wait(self._process, timeout)
 
     def kill(self) -> None:
         """SIGKILL every process of the node at once, as when its power fails."""
@@ -224,14 +233,16 @@ class Node:
         for client in self._clients:
             client.close()
         self._clients.clear()
-        if not self.is_running:
+        if self._process is None:
             return
-        self.resume()
-        if cleanly:
-            with contextlib.suppress(NotInTime, OperationFailed):
-                self.stop()
         if self.is_running:
+            self.resume()
+            self.request_stop() if cleanly else self.kill()
+        try:
+            self.wait()
+        except NotInTime:
             self.kill()
+        family.kill_orphans(str(self.run_dir))
 
     def request_stop(self) -> None:
         """Send SIGTERM and return at once; `stop` waits."""
