@@ -1,0 +1,232 @@
+"""One run: nodes, network, faults and load on one queue; first the faults, then the peace in which all converge."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import partial
+
+from simcluster import liveness
+from simcluster.analysis import Analysis
+from simcluster.chance import Chance
+from simcluster.checker import check
+from simcluster.coverage import count_history
+from simcluster.fault_plan import plan
+from simcluster.faults import Fault, PlannedFault
+from simcluster.history import History
+from simcluster.network import Network
+from simcluster.node import Node
+from simcluster.options import Options
+from simcluster.scheduler import Livelock, Scheduler
+from simcluster.trace import Trace
+from simcluster.violation import Violation
+from simcluster.wire_watch import WireWatch
+from simcluster.workload import Workload
+from simcluster.world import Tripwire, World
+from totemd.executive.totem.wire.packets import Token
+
+EVENTS_MAX = 2_000_000
+"""Events of one run; more is a livelock."""
+
+LOAD_AFTER_FAULTS = 0.3
+"""Seconds for which applications go on submitting once the faults have stopped."""
+
+POLL = 0.05
+"""Seconds between two looks at whether the cluster has converged."""
+
+
+@dataclass
+class Outcome:
+    """What came out of a run."""
+
+    options: Options
+    violations: list[Violation]
+    digest: str
+    seconds: float
+    """Simulated."""
+    events: int
+    converged_after: float | None
+    """Seconds from the last fault to the ring of all nodes; None if it was never formed."""
+    coverage: Counter[str]
+    history: History = field(repr=False)
+
+
+class Cluster:
+    """All of one run; also the stage that faults act on."""
+
+    def __init__(self, options: Options, *, trace: Trace | None = None, without: Collection[int] = ()) -> None:
+        """*without*: indices of faults to leave out."""
+        self.options = options
+        self.trace = trace or Trace()
+        self.history = History()
+        self.coverage: Counter[str] = Counter()
+        self.scheduler = Scheduler(EVENTS_MAX)
+        self.network = Network(options.seed, options.nodes, options.weather, self.scheduler, self._arrive)
+        self.watch = WireWatch()
+        self._violations: list[Violation] = []
+        self._converged_after: float | None = None
+        world = World(options, self.scheduler, self.history, self.trace, self.watch, self.coverage)
+        self.nodes = [Node(world, self.network, number) for number in range(1, options.nodes + 1)]
+        for node in self.nodes:
+            start = Chance(options.seed, "start", node.id).between(0, options.start_spread)
+            self.scheduler.at(start, node.boot)
+        faults = plan(options)
+        for planned in faults:
+            if planned.index not in without:
+                self.scheduler.at(planned.time, self._strike, planned)
+        end = options.fault_seconds + LOAD_AFTER_FAULTS
+        self._load = Workload(options, self.scheduler, self.nodes, [planned.time for planned in faults], end)
+
+    def run(self) -> Outcome:
+        """Run to the end and check everything."""
+        try:
+            self.scheduler.run_until(self.options.fault_seconds)
+            self._make_peace()
+            self._settle()
+        except Livelock as endless:
+            self._violate("livelock", str(endless))
+        except Exception:  # whatever a core raises is what this harness is for: it is reported with its seed
+            self._violate("crash", traceback.format_exc())
+        return self._outcome()
+
+    def _outcome(self) -> Outcome:
+        for node in self.nodes:
+            node.harvest()
+        analysis = Analysis(self.history)
+        violations = [*self._violations, *self.watch.violations, *check(analysis)]
+        violations.extend(
+            Violation("bug", self.scheduler.now, f"the core counted {name}")
+            for name in sorted(self.coverage)
+            if name.startswith("bug.")
+        )
+        count_history(analysis, self.coverage)
+        self.coverage.update({f"network.{name}": times for name, times in self.network.dropped.items()})
+        self.coverage["load.submitted"] += self._load.submitted
+        return Outcome(
+            self.options,
+            sorted(violations, key=lambda violation: violation.time),
+            self.trace.digest,
+            self.scheduler.now,
+            self.scheduler.events,
+            self._converged_after,
+            self.coverage,
+            self.history,
+        )
+
+    # ------------------------------------------------------------------- stage
+
+    def now(self) -> float:
+        """Seconds since the start of the run."""
+        return self.scheduler.now
+
+    def crash(self, node: int, downtime: float) -> None:
+        """Kill a node now; its disk survives."""
+        victim = self._node(node)
+        if victim.ring is not None:
+            victim.crash()
+            self._boot_later(victim, downtime)
+
+    def set_trap(self, node: int, event: str, skip: int, fault: Fault) -> None:
+        """Let *fault* happen when a node reaches *event* after *skip* times."""
+        if self._node(node).ring is not None:
+            self._node(node).traps.append(Tripwire(event, skip, partial(self._spring, event, fault)))
+
+    def leave(self, node: int, downtime: float) -> None:
+        """Let a node leave cleanly, and come back."""
+        leaver = self._node(node)
+        if leaver.ring is not None and not leaver.paused:
+            leaver.leave()
+            self._boot_later(leaver, downtime)
+
+    def pause(self, node: int, seconds: float) -> None:
+        """Stop a node's process for a while."""
+        sleeper = self._node(node)
+        if sleeper.ring is not None and not sleeper.paused:
+            sleeper.pause()
+            self.scheduler.at(self.now() + seconds, sleeper.resume)
+
+    def ring_of(self, node: int) -> tuple[int, ...]:
+        """Members of the node's installed ring; itself if it is down."""
+        ring = self._node(node).ring
+        return ring.members if ring is not None else (node,)
+
+    # ------------------------------------------------------------------ events
+
+    def _node(self, number: int) -> Node:
+        return self.nodes[number - 1]
+
+    def _arrive(self, receiver: int, sender: int, content: object) -> None:
+        self._node(receiver).arrive(sender, content)
+
+    def _boot_later(self, node: Node, downtime: float) -> None:
+        self.scheduler.at(self.now() + downtime, node.boot)
+
+    def _strike(self, planned: object) -> None:
+        assert isinstance(planned, PlannedFault)
+        self.trace.say(self.now(), str(planned))
+        self.coverage[f"fault.{type(planned.fault).__name__}"] += 1
+        planned.fault.apply(self)
+
+    def _spring(self, event: str, fault: Fault) -> None:
+        self.trace.say(self.now(), f"trap at {event}: {fault}")
+        self.coverage[f"trap.{event}.{type(fault).__name__}"] += 1
+        fault.apply(self)
+
+    def _make_peace(self) -> None:
+        self.trace.say(self.now(), "peace")
+        self.network.calm()
+        for node in self.nodes:
+            node.traps.clear()
+            node.resume()
+            node.boot()
+
+    def _settle(self) -> None:
+        start = self.now()
+        bound = start + self.options.convergence_bound
+        while True:
+            if not self._converge(start, bound):
+                return
+            if self._stays_settled():
+                return
+            if self.now() > bound:
+                self._violate("L4", f"the configuration changed again within {self._settled_seconds():.1f} s")
+                return
+
+    def _converge(self, start: float, bound: float) -> bool:
+        """Run until L1 to L3 hold; False, with the violation noted, if they do not in time."""
+        while (unsettled := liveness.problem(self.nodes)) is not None:
+            prop, what = unsettled
+            patience = liveness.DRAIN_SECONDS_MAX if prop == "L3" else 0.0
+            if prop == "L3" and self._converged_after is None:
+                self._converged_after = self.now() - start
+            if self.now() > bound + patience:
+                self._violate(prop, f"{self.now() - start:.1f} s after the last fault: {what}")
+                return False
+            self.scheduler.run_until(self.now() + POLL)
+        if self._converged_after is None:
+            self._converged_after = self.now() - start
+        return True
+
+    def _stays_settled(self) -> bool:
+        """Whether nothing changes for the time of L4; checks the idle traffic of L5 in its second half."""
+        ring = self.nodes[0].ring
+        assert ring is not None
+        before, half = ring.installed, self._settled_seconds() / 2
+        self.scheduler.run_until(self.now() + half)
+        tokens = self.network.carried[Token]
+        self.scheduler.run_until(self.now() + half)
+        if liveness.problem(self.nodes) is not None or ring.installed != before:
+            return False
+        tokens = self.network.carried[Token] - tokens
+        most = liveness.IDLE_TRAFFIC_FACTOR * len(self.nodes) * (half / self.options.ring.hold + 1)
+        if tokens > most:
+            self._violate("L5", f"{tokens} tokens in {half:.1f} idle seconds; at most {most:.0f} are in order")
+        return True
+
+    def _settled_seconds(self) -> float:
+        return liveness.SETTLED_TOKEN_TIMEOUTS * self.options.ring.token
+
+    def _violate(self, prop: str, what: str) -> None:
+        self._violations.append(Violation(prop, self.now(), what))

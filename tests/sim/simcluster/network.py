@@ -1,0 +1,163 @@
+"""The network between the nodes: what happens to each packet on its way, decided by the seed.
+
+Every directed link counts its packets; the fate of packet *i* of a link is a function of (seed, link, i) alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from simcluster.chance import bits_at, purpose_key
+from simcluster.options import Weather
+from simcluster.scheduler import Scheduler
+from totemd.executive.totem.wire.packets import AnyPacket, CommitToken, Mcast, Token
+
+BURST_SLICE = 0.05
+"""Seconds for which a link stays in or out of a burst."""
+BURST_LOSS = 0.5
+_TO_FRACTION = 2.0**-64
+_FIELD = 1 << 21
+_PER_FIELD = 2.0**-21
+
+Arrive = Callable[[int, int, object], None]
+"""(receiver, sender, what was sent)"""
+
+
+@dataclass(slots=True)
+class LossRule:
+    """Extra loss for a while: of some packet types, on some links."""
+
+    types: tuple[str, ...]
+    """Names of packet types; empty: all."""
+    links: tuple[tuple[int, int], ...]
+    """(sender, receiver); empty: all."""
+    share: float
+    until: float
+    skip: int = 0
+    """So many matching packets get through first."""
+    count: int = -1
+    """Packets that the rule drops before it ends; -1: no bound."""
+
+    def drops(self, link: tuple[int, int], packet: AnyPacket, chance: float) -> bool:
+        """Whether it takes this packet."""
+        if self.types and type(packet).__name__ not in self.types:
+            return False
+        if (self.links and link not in self.links) or chance >= self.share or self.count == 0:
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        self.count -= 1
+        return True
+
+
+class Network:
+    """Carries packets between nodes 1 … n, more or less."""
+
+    def __init__(self, seed: int, nodes: int, weather: Weather, scheduler: Scheduler, arrive: Arrive) -> None:
+        self.nodes = tuple(range(1, nodes + 1))
+        self.dropped: Counter[str] = Counter()
+        self.carried: Counter[type] = Counter()
+        """Packets taken for one receiver each, by type."""
+        self.rules: list[LossRule] = []
+        self._scheduler = scheduler
+        self._arrive = arrive
+        self._weather = weather
+        self._links = [(a, b) for a in self.nodes for b in self.nodes if a != b]
+        self._keys = {link: purpose_key(seed, "link", *link) for link in self._links}
+        self._burst_keys = {link: purpose_key(seed, "burst", *link) for link in self._links}
+        self._counts = dict.fromkeys(self._links, 0)
+        self._cut = dict.fromkeys(self._links, False)
+        self._loss = dict.fromkeys(self._links, weather.loss)
+        self._set_bad_links(seed)
+        self._epoch = 0
+        """Packets of an earlier epoch are not delivered: the network was flushed."""
+
+    def _set_bad_links(self, seed: int) -> None:
+        for link in self._links:
+            if bits_at(purpose_key(seed, "bad link", *link), 0) * _TO_FRACTION < self._weather.bad_links:
+                self._loss[link] = self._weather.bad_link_loss
+
+    # ------------------------------------------------------------------ faults
+
+    def set_cut(self, sender: int, receiver: int, cut: bool = True) -> None:
+        """Break, or mend, one direction of a link."""
+        self._cut[sender, receiver] = cut
+
+    def partition(self, groups: tuple[tuple[int, ...], ...]) -> None:
+        """Only members of one group hear each other; every other cut is mended."""
+        side = {node: index for index, group in enumerate(groups) for node in group}
+        for a, b in self._links:
+            self._cut[a, b] = side[a] != side[b]
+
+    def heal(self) -> None:
+        """Mend every link."""
+        for link in self._links:
+            self._cut[link] = False
+
+    def calm(self) -> None:
+        """From now on a perfect network: nothing is lost, and what is still under way is forgotten."""
+        self._weather = replace(
+            self._weather, loss=0, data_loss=0, bursts=0, duplicates=0, tail=0, data_lag=0, token_lag=0
+        )
+        self._loss = dict.fromkeys(self._links, 0.0)
+        self.rules.clear()
+        self.heal()
+        self._epoch += 1
+
+    # ----------------------------------------------------------------- packets
+
+    def send(self, sender: int, receiver: int, packet: AnyPacket, content: object) -> None:
+        """Take *packet* for one receiver; *content* is what arrives (the packet, or its bytes)."""
+        link = (sender, receiver)
+        self.carried[type(packet)] += 1
+        index = self._counts[link]
+        self._counts[link] = index + 1
+        if self._cut[link]:
+            self.dropped["cut"] += 1
+            return
+        bits = bits_at(self._keys[link], index)
+        if self._is_lost(link, packet, (bits % _FIELD) * _PER_FIELD):
+            return
+        self._launch(link, packet, content, bits >> 21)
+
+    def _is_lost(self, link: tuple[int, int], packet: AnyPacket, chance: float) -> bool:
+        weather, now = self._weather, self._scheduler.now
+        if chance < self._loss[link] or (isinstance(packet, Mcast) and chance < self._loss[link] + weather.data_loss):
+            self.dropped["loss"] += 1
+            return True
+        if weather.bursts and chance < BURST_LOSS:
+            slice_bits = bits_at(self._burst_keys[link], int(now / BURST_SLICE))
+            if slice_bits * _TO_FRACTION < weather.bursts:
+                self.dropped["burst"] += 1
+                return True
+        if self.rules:
+            self.rules = [rule for rule in self.rules if rule.until > now and rule.count != 0]
+            if any(rule.drops(link, packet, chance) for rule in self.rules):
+                self.dropped[f"rule.{type(packet).__name__}"] += 1
+                return True
+        return False
+
+    def _launch(self, link: tuple[int, int], packet: AnyPacket, content: object, bits: int) -> None:
+        weather = self._weather
+        even = (bits % _FIELD) * _PER_FIELD
+        delay = weather.latency + weather.jitter * even
+        if weather.data_lag and isinstance(packet, Mcast):
+            delay += weather.data_lag * even
+        elif weather.token_lag and isinstance(packet, Token | CommitToken):
+            delay += weather.token_lag * even
+        fate = (bits >> 21) * _PER_FIELD * 0.5
+        if fate < weather.tail:
+            delay += min(weather.tail_delay, weather.latency * weather.tail / (fate + 1e-9))
+        now = self._scheduler.now
+        self._scheduler.at(now + delay, self._land, (self._epoch, link, content))
+        if 1 - fate < weather.duplicates:
+            later = delay + weather.duplicate_delay * even
+            self._scheduler.at(now + later, self._land, (self._epoch, link, content))
+
+    def _land(self, flight: tuple[int, tuple[int, int], object]) -> None:
+        epoch, (sender, receiver), content = flight
+        if epoch == self._epoch:
+            self._arrive(receiver, sender, content)

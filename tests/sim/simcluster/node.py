@@ -1,0 +1,330 @@
+"""A simulated node: the thin shell around one real `Ring`, with a disk, an inbox, a clock, and a life that can end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from simcluster.chance import Chance
+from simcluster.history import Event, Failed, Incarnation, Lane
+from simcluster.network import Network
+from simcluster.services import Services
+from simcluster.world import Tripwire, World
+from totemd.executive.totem.core.context import RingState
+from totemd.executive.totem.core.effects import (
+    Deliver,
+    Effect,
+    Fact,
+    Multicast,
+    Originated,
+    Persist,
+    RegularConfiguration,
+    Scope,
+    TransitionalConfiguration,
+    Unicast,
+)
+from totemd.executive.totem.core.ring import Ring
+from totemd.executive.totem.wire.codec import decode, encode
+from totemd.executive.totem.wire.packets import AnyPacket, CommitToken, Token
+
+CLOCK_OFFSET = 1_000.0
+"""Each node's clock starts at its id times this, so that mixing up two clocks cannot go unnoticed."""
+
+RECOVERY_DEPTH_COUNTED = 4
+"""Recoveries in a row without an install are told apart up to this many."""
+
+
+class _Crashed(Exception):
+    """The node is no more: nothing of the batch after this effect happens."""
+
+
+class Node:
+    """One processor.  The network calls `arrive`; everything else is scheduled by the node itself."""
+
+    def __init__(self, world: World, network: Network, number: int) -> None:
+        self.id = number
+        self.disk = 0
+        """The durable ring sequence; survives crashes."""
+        self.ring: Ring | None = None
+        self.services: Services | None = None
+        self.traps: list[Tripwire] = []
+        self.paused = False
+        self._world = world
+        self._network = network
+        self._life = 0
+        """Counts boots, so that what was scheduled for an earlier life is ignored."""
+        self._process = Incarnation(number, 0)
+        self._inbox: list[tuple[int, object]] = []
+        self._awake = False
+        """A look into the inbox is scheduled."""
+        self._reacting = False
+        """The services' answer is scheduled."""
+        self._timer_at = float("inf")
+        self._paused_since = 0.0
+        skew = Chance(world.options.seed, "clock", number).between(-1, 1)
+        self._rate = 1 + world.options.clock_rate * skew
+        self._state: RingState | None = None
+        self._recoveries = 0
+        """Recoveries entered since the last install."""
+        self._cells: Counter[tuple[RingState, type]] = Counter()
+
+    # -------------------------------------------------------------------- life
+
+    def boot(self, _: object = None) -> None:
+        """Start a new incarnation from what is on the disk."""
+        if self.ring is not None:
+            return
+        world = self._world
+        self._life += 1
+        boot_sequence = self.disk + 1
+        self._process = Incarnation(self.id, boot_sequence)
+        jitter = Chance(world.options.seed, "jitter", self.id, self._life).fraction
+        self.ring = Ring(replace(world.options.ring, node_id=self.id), boot_sequence, jitter)
+        self.services = Services(self._process, self.ring, self._record, world.options.exchange)
+        self._state = None
+        self._recoveries = 0
+        self._inbox.clear()
+        self._awake = self._reacting = False
+        self._timer_at = float("inf")
+        world.trace.say(world.scheduler.now, f"node {self.id} boots as {boot_sequence}")
+        self.ring.start(self.now())
+        self._carry_out()
+
+    def crash(self) -> None:
+        """End this incarnation, whatever it was doing."""
+        if self.ring is None:
+            return
+        self._world.trace.say(self._world.scheduler.now, f"node {self.id} crashes")
+        self._record(Failed())
+        self.harvest()
+        self.ring = self.services = None
+        self.traps.clear()
+        self.paused = False
+
+    def leave(self) -> None:
+        """Say goodbye and end this incarnation."""
+        if self.ring is None or self.paused:
+            return
+        self.ring.leave(self.now())
+        self._carry_out()
+        self.crash()
+
+    def pause(self) -> None:
+        """Stand still: packets pile up, timers become overdue."""
+        if self.ring is not None and not self.paused:
+            self.paused = True
+            self._paused_since = self._world.scheduler.now
+
+    def resume(self, _: object = None) -> None:
+        """Go on: tell the core if it was long, hand in the backlog, then let the timers fire."""
+        if self.ring is None or not self.paused:
+            return
+        self.paused = False
+        world = self._world
+        seconds = world.scheduler.now - self._paused_since
+        long = seconds > world.options.ring.token / 2
+        world.trace.say(world.scheduler.now, f"node {self.id} resumes after {seconds:.3f} s")
+        world.coverage["pause.detected" if long else "pause.short"] += 1
+        ring = self.ring
+        if long:
+            ring.pause_detected(self.now())
+        self._drain()
+        if self.ring is ring and long:
+            ring.backlog_drained(self.now())
+        if self.ring is ring:
+            self._expire()
+        if self.ring is ring:
+            self._react(self._life)
+
+    def harvest(self) -> None:
+        """Add the core's counters, and which cells of the reaction table were used, to the coverage."""
+        if self.ring is not None:
+            self._world.coverage.update(self.ring.counters)
+            self.ring.counters.clear()
+        for (state, kind), times in self._cells.items():
+            self._world.coverage[f"cell.{state.value}.{kind.__name__}"] += times
+        self._cells.clear()
+
+    def now(self) -> float:
+        """This node's own monotonic clock."""
+        return self.id * CLOCK_OFFSET + self._world.scheduler.now * self._rate
+
+    # ------------------------------------------------------------------- input
+
+    def arrive(self, sender: int, content: object) -> None:
+        """A datagram is readable; it is handed in when the node looks next."""
+        if self.ring is None:
+            return
+        if len(self._inbox) >= self._world.options.inbox_max:
+            self._world.coverage["inbox.overflow"] += 1
+            return
+        self._inbox.append((sender, content))
+        if not self._awake and not self.paused:
+            self._awake = True
+            scheduler = self._world.scheduler
+            scheduler.at(scheduler.now + self._world.options.wake_delay, self._wake, self._life)
+
+    def _wake(self, life: object) -> None:
+        if life != self._life or self.ring is None:
+            return
+        self._awake = False
+        if not self.paused:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Hand in everything readable, tokens last, since the data that they speak of must come first."""
+        inbox, self._inbox = self._inbox, []
+        self._awake = False
+        decoded = [(sender, self._packet(content)) for sender, content in inbox]
+        data = [item for item in decoded if not isinstance(item[1], Token | CommitToken)]
+        tokens = [item for item in decoded if isinstance(item[1], Token | CommitToken)]
+        for sender, packet in (*data, *tokens):
+            if self.ring is None:
+                return
+            self._world.trace.received(self._world.scheduler.now, self.id, sender, packet)
+            self._cells[self.ring.state, type(packet)] += 1
+            self.ring.receive(packet, sender, self.now())
+            self._carry_out()
+
+    def _packet(self, content: object) -> AnyPacket:
+        if isinstance(content, bytes):
+            return decode(content)
+        return content  # type: ignore[return-value]  # the network carries what `_send` gave it
+
+    def _expire(self) -> None:
+        if self.ring is None:
+            return
+        deadline = self.ring.next_deadline()
+        now = self.now()
+        if deadline is None:
+            return
+        if self._at(deadline) <= self._world.scheduler.now:
+            # The way through the global clock may have rounded: never let a deadline that woke us look like the future.
+            now = max(now, deadline)
+        if deadline <= now:
+            self._world.trace.expired(self._world.scheduler.now, self.id)
+            self.ring.expire(now)
+            self._carry_out()
+        else:
+            self._arm()
+
+    def submit(self, payload: bytes, *, safe: bool) -> None:
+        """An application message."""
+        if self.ring is not None and self.services is not None and not self.paused:
+            self.services.submit(payload, Lane.APPLICATION, safe=safe, now=self.now())
+            self._carry_out()
+
+    # ------------------------------------------------------------------ output
+
+    def _carry_out(self) -> None:
+        """Do what the core decided, in its order, and what the services answer."""
+        try:
+            while self.ring is not None and (effects := self.ring.take_effects()):
+                for effect in effects:
+                    self._do(effect)
+                self._serve()
+            self._note_state()
+            self._arm()
+        except _Crashed:
+            pass  # what the core still wanted is lost with it
+
+    def _do(self, effect: Effect) -> None:
+        world = self._world
+        world.trace.effect(world.scheduler.now, self.id, effect)
+        match effect:
+            case Multicast(packet, scope, members):
+                self._send(packet, self._network.nodes if scope is Scope.ALL else members)
+            case Unicast(to, packet):
+                self._send(packet, (to,))
+            case Persist(ring_sequence):
+                self.disk = ring_sequence
+            case Deliver() | Originated() | RegularConfiguration() | TransitionalConfiguration():
+                assert self.services is not None
+                self.services.on_effect(effect)
+            case Fact(event):
+                self._note_fact(event)
+        if self.traps:
+            self._spring(type(effect).__name__)
+
+    def _send(self, packet: AnyPacket, receivers: tuple[int, ...]) -> None:
+        world = self._world
+        world.watch.sent(world.scheduler.now, self.id, self.disk, packet)
+        content = encode(packet) if world.options.codec else packet
+        for receiver in receivers:
+            if receiver != self.id:
+                self._network.send(self.id, receiver, packet, content)
+
+    def _serve(self) -> None:
+        """Let the services act on what they have seen, now or a little later."""
+        services, options = self.services, self._world.options
+        if services is None or self._reacting or not services.has_work():
+            return
+        if options.service_delay:
+            self._reacting = True
+            even = Chance(options.seed, "service", self.id, services.ring, services.synchronised).fraction()
+            self._world.scheduler.at(self._world.scheduler.now + options.service_delay * even, self._react, self._life)
+        else:
+            services.work(self.now())
+
+    def _react(self, life: object) -> None:
+        if life != self._life or self.services is None:
+            return
+        self._reacting = False
+        if not self.paused:
+            self.services.work(self.now())
+            self._carry_out()
+
+    def _arm(self) -> None:
+        """Schedule the next deadline, unless something as early is scheduled already."""
+        if self.ring is None:
+            return
+        deadline = self.ring.next_deadline()
+        if deadline is None:
+            return
+        when = max(self._at(deadline), self._world.scheduler.now)
+        if when < self._timer_at:
+            self._timer_at = when
+            self._world.scheduler.at(when, self._timer, (self._life, when))
+
+    def _timer(self, armed: object) -> None:
+        if armed != (self._life, self._timer_at):
+            return
+        self._timer_at = float("inf")
+        if not self.paused:
+            self._expire()
+
+    def _at(self, local: float) -> float:
+        return (local - self.id * CLOCK_OFFSET) / self._rate
+
+    # -------------------------------------------------------------- bookkeeping
+
+    def _record(self, event: Event) -> None:
+        self._world.history.record(self._process, event, self._world.scheduler.now)
+
+    def _note_state(self) -> None:
+        if self.ring is not None and self.ring.state is not self._state:
+            self._state = self.ring.state
+            self._spring(self._state.value)
+
+    def _note_fact(self, event: str) -> None:
+        coverage = self._world.coverage
+        coverage[f"fact.{event}"] += 1
+        if event == "ring.recovery":
+            self._recoveries += 1
+            coverage[f"recovery.depth.{min(self._recoveries, RECOVERY_DEPTH_COUNTED)}"] += 1
+        elif event == "ring.installed":
+            self._recoveries = 0
+
+    def _spring(self, event: str) -> None:
+        for trap in self.traps:
+            if trap.event != event:
+                continue
+            if trap.skip:
+                trap.skip -= 1
+                continue
+            self.traps.remove(trap)
+            life = self._life
+            trap.spring()
+            if self.ring is None or self._life != life:
+                raise _Crashed
+            return

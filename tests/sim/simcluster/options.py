@@ -1,0 +1,211 @@
+"""Everything about a run that is not an event: derived from the seed, printed with every failure.
+
+About half of the values are ordinary, the other half chosen to make rare internal paths likely (a window of one, a
+retransmission list of one entry, frames so small that every message is cut).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+
+from simcluster.chance import Chance
+from totemd.executive.totem.core.parameters import RingParameters
+
+NODES_LOW, NODES_HIGH = 3, 5
+
+TOKEN = 0.4
+"""Token timeout in seconds; the others follow from it as in a real configuration (reference: totem.md §3.1)."""
+CONSENSUS = 1.2 * TOKEN
+RETRANSMIT = TOKEN / 4.2
+HOLD = 0.8 * RETRANSMIT - 0.010
+JOIN = 0.050
+MERGE = 0.200
+
+FAULT_SECONDS_LOW, FAULT_SECONDS_HIGH = 3.0, 11.0
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """What the network does to every packet, faults apart."""
+
+    latency: float
+    """Seconds from any node to any other, at least."""
+    jitter: float
+    """Up to this much more, uniformly."""
+    loss: float
+    """Share of packets lost on a good link."""
+    data_loss: float
+    """Share of multicasts lost besides: the ring stands while holes abound."""
+    bad_link_loss: float
+    """Share lost on a bad one."""
+    bad_links: float
+    """Share of the links (one direction each) that are bad."""
+    bursts: float
+    """Share of the time slices in which a link loses half of everything."""
+    duplicates: float
+    duplicate_delay: float
+    """Duplicates arrive up to this much later."""
+    tail: float
+    """Share of packets with a heavy-tailed delay."""
+    tail_delay: float
+    """Longest such delay."""
+    data_lag: float
+    """Up to this much more for multicasts: data behind the token."""
+    token_lag: float
+    """Up to this much more for tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the applications submit."""
+
+    pause: float
+    """Mean seconds between two bursts of one node."""
+    burst: int
+    """Most messages at once."""
+    senders: str
+    """`all`, `one` or `none`."""
+    bytes_max: int
+    safe: float
+    """Share of SAFE messages."""
+    messages_max: int
+    """Messages that one node submits in the whole run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The whole option set of one run."""
+
+    seed: int
+    profile: str
+    nodes: int
+    fault_seconds: float
+    stormy: bool
+    """Faults come 15 to 100 ms apart, so that they hit recoveries from earlier ones."""
+    start_spread: float
+    """The nodes boot within this time."""
+    clock_rate: float
+    """Clocks run up to this share faster or slower."""
+    wake_delay: float
+    """A node looks into its inbox this long after the first packet came."""
+    inbox_max: int
+    """Packets that a paused node's sockets keep."""
+    service_delay: float
+    """Services react to a ring up to this much later."""
+    exchange: str
+    """Their state exchange: `agreed`, `safe` (so that it can complete in a transitional configuration), or `none`:
+    there is no state, and applications need not wait for anything."""
+    codec: bool
+    """Every packet goes through the wire codec."""
+    weather: Weather
+    load: Load
+    ring: RingParameters
+    """With node id 1; each node gets its own."""
+
+    @property
+    def convergence_bound(self) -> float:
+        """B of the reference (totem.md §10.4): one ring of all nodes this long after the last fault, at the latest."""
+        ring = self.ring
+        backoff = ring.merge_backoff_max or 16 * ring.token
+        return 4 * (ring.token + ring.consensus) + 2 * ring.merge + ring.hold + backoff
+
+    def lines(self) -> list[str]:
+        """One line per group of options, for people."""
+        flat = [_assignment(self, each.name) for each in fields(self) if not is_dataclass(getattr(self, each.name))]
+        groups = [
+            f"{name}: " + " ".join(_assignment(group, each.name) for each in fields(group))
+            for name, group in (("weather", self.weather), ("load", self.load), ("ring", self.ring))
+        ]
+        return ["run: " + " ".join(flat), *groups]
+
+
+def _assignment(group: object, name: str) -> str:
+    value = getattr(group, name)
+    return f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+
+
+PROFILES = ("mixed", "calm", "loss", "crash", "partition", "pause")
+"""`mixed` has every fault; the others only their own kind (`calm` none) and, but for `loss`, a perfect network."""
+
+
+def derive(seed: int, profile: str = "mixed", nodes: tuple[int, int] = (NODES_LOW, NODES_HIGH)) -> Options:
+    """The options of a seed."""
+    chance = Chance(seed, "options")
+    return Options(
+        seed=seed,
+        profile=profile,
+        nodes=chance.integer(*nodes),
+        fault_seconds=chance.between(FAULT_SECONDS_LOW, FAULT_SECONDS_HIGH),
+        stormy=chance.happens(0.5),
+        start_spread=chance.choice((0.0, 0.001, 0.05, 1.0)),
+        clock_rate=chance.choice((0.0, 0.0, 0.01)),
+        wake_delay=chance.choice((0.0, 0.0, 0.0005, 0.002)),
+        inbox_max=chance.choice((16, 1_000, 1_000)),
+        service_delay=chance.choice((0.0, 0.0, 0.001, 0.02)),
+        exchange=chance.weighted(((4, "agreed"), (2, "safe"), (4, "none"))),
+        codec=chance.happens(0.25),
+        weather=_weather(Chance(seed, "weather"), profile),
+        load=_load(Chance(seed, "load")),
+        ring=_ring(Chance(seed, "ring")),
+    )
+
+
+def _weather(chance: Chance, profile: str) -> Weather:
+    rough = profile in {"mixed", "loss"} and chance.happens(0.75)
+    return Weather(
+        latency=chance.spread(0.0005, 0.012),
+        jitter=chance.spread(0.0001, 0.006),
+        loss=chance.choice((0.0, 0.02, 0.05, 0.15)) if rough else 0.0,
+        data_loss=chance.choice((0.0, 0.0, 0.1, 0.3)) if rough else 0.0,
+        bad_link_loss=chance.choice((0.1, 0.3)) if rough else 0.0,
+        bad_links=chance.choice((0.0, 0.0, 0.1, 0.3)) if rough else 0.0,
+        bursts=chance.choice((0.0, 0.02, 0.1)) if rough else 0.0,
+        duplicates=chance.choice((0.0, 0.01, 0.05)) if rough else 0.0,
+        duplicate_delay=chance.spread(0.002, 3 * TOKEN),
+        tail=chance.choice((0.0, 0.002, 0.02)) if rough else 0.0,
+        tail_delay=chance.spread(0.02, 2 * TOKEN),
+        data_lag=chance.choice((0.0, 0.0, 0.004, 0.02)) if rough else 0.0,
+        token_lag=chance.choice((0.0, 0.0, 0.004)) if rough else 0.0,
+    )
+
+
+def _load(chance: Chance) -> Load:
+    burst = chance.choice((1, 3, 20))
+    return Load(
+        pause=chance.spread(0.05, 0.5) * (1 + burst / 10),
+        burst=burst,
+        senders=chance.weighted(((8, "all"), (1.5, "one"), (0.3, "none"))),
+        bytes_max=chance.choice((1, 60, 300, 3_000)),
+        safe=chance.choice((0.0, 0.1, 0.3, 0.5, 1.0)),
+        messages_max=300,
+    )
+
+
+def _ring(chance: Chance) -> RingParameters:
+    window = chance.choice((1, 3, 10, 50, 50))
+    per_visit = chance.choice((1, 5, 17))
+    frame = chance.choice((100, 150, 400, 1_400))
+    return RingParameters(
+        node_id=1,
+        token=TOKEN,
+        token_retransmit=RETRANSMIT,
+        hold=HOLD,
+        join=JOIN,
+        consensus=CONSENSUS,
+        merge=MERGE,
+        send_join=chance.choice((0.0, 0.0, 0.02)),
+        token_warning=chance.choice((0.0, 0.75 * TOKEN)),
+        heartbeat=chance.choice((0.0, 0.0, 0.0, 0.85 * TOKEN)),
+        fail_recv_const=chance.choice((30, 300, 2_500)),
+        seqno_unchanged_const=chance.choice((2, 6, 15)),
+        miss_count_const=chance.choice((1, 2, 5)),
+        window_size=window,
+        max_messages=per_visit,
+        cancel_token_hold_on_retransmit=chance.happens(0.5),
+        join_coalesce=chance.choice((0.0, 0.005)),
+        merge_backoff_max=chance.choice((0.02, 0.02, 2 * TOKEN, 16 * TOKEN)),
+        frame_bytes=frame,
+        datagram_bytes=chance.choice((200, 1_400)),
+        store_frames_max=chance.choice((2 * (window + per_visit) + 20, 4_096)),
+        missing_max=chance.choice((1, 3, 128)),
+    )

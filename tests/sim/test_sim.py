@@ -1,0 +1,105 @@
+"""Whole clusters of ring cores under seeded faults: no seed may break a property, and every ring must converge.
+
+`TOTEMD_SIM_SEEDS` sets how many seeds are tried (`make sim SEEDS=…` does more, quicker).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from simcluster.checker import explain
+from simcluster.cli import main, replay_command
+from simcluster.cluster import Cluster
+from simcluster.coverage import REQUIRED
+from simcluster.fault_plan import plan
+from simcluster.options import NODES_HIGH, NODES_LOW, PROFILES, derive
+
+SEEDS = int(os.environ.get("TOTEMD_SIM_SEEDS", "200"))
+"""About a minute on one core."""
+CHUNK = 10
+"""Seeds of one test, so that several workers share them."""
+RUN = Path(__file__).parent / "run.py"
+USUAL = (NODES_LOW, NODES_HIGH)
+
+
+def complaints(seed: int, profile: str = "mixed", nodes: tuple[int, int] = USUAL) -> list[str]:
+    """What is wrong with one seed, with the command that shows it."""
+    options = derive(seed, profile, nodes)
+    outcome = Cluster(options).run()
+    if not outcome.violations:
+        return []
+    again = f"again: {replay_command(options, nodes)}"
+    return [*(explain(outcome.history, violation) for violation in outcome.violations[:2]), again]
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_no_seed_breaks_a_property(first: int) -> None:
+    found = [line for seed in range(first, min(first + CHUNK, SEEDS)) for line in complaints(seed)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_kind_of_fault_alone(profile: str) -> None:
+    found = [line for seed in range(3) for line in complaints(seed, profile)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 8])
+def test_clusters_of_other_sizes(nodes: int) -> None:
+    found = [line for seed in range(2) for line in complaints(seed, nodes=(nodes, nodes))]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1", "4711"])
+def test_the_same_seed_is_the_same_run_in_every_process(hash_seed: str) -> None:
+    digest = Cluster(derive(7)).run().digest
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(RUN), "--seed", "7"]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert f"trace {digest}" in printed
+
+
+def test_another_seed_is_another_run() -> None:
+    assert Cluster(derive(7)).run().digest != Cluster(derive(8)).run().digest
+
+
+def test_looking_closer_does_not_change_the_run() -> None:
+    options = derive(9)
+    command = [sys.executable, str(RUN), "--seed", "9", "--trace-all", "--coverage"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert f"trace {Cluster(options).run().digest}" in printed
+    assert "run: seed=9 profile=mixed" in printed
+    assert "never seen:" in printed
+    assert str(plan(options)[0]) in printed
+
+
+def test_a_fault_that_is_left_out_changes_no_other() -> None:
+    options = derive(9)
+    everything, without = plan(options), 3
+    outcome = Cluster(options, without=(without,)).run()
+    assert not outcome.violations
+    assert everything == plan(options)
+    assert outcome.coverage[f"fault.{type(everything[without].fault).__name__}"] < sum(
+        type(planned.fault) is type(everything[without].fault) for planned in everything
+    )
+
+
+def test_a_batch_reports_its_failures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "0..1", "--nodes", "3", "--coverage"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 runs, 0 failed" in printed
+
+
+@pytest.mark.skipif(SEEDS < 1000, reason="a thousand seeds are needed to expect every counter above zero")
+def test_nothing_required_stays_unseen() -> None:
+    seen: set[str] = set()
+    for seed in range(1000):
+        seen.update(name for name, times in Cluster(derive(seed)).run().coverage.items() if times)
+        if seen.issuperset(REQUIRED):
+            return
+    pytest.fail(f"never seen: {sorted(set(REQUIRED) - seen)}")
