@@ -10,6 +10,7 @@ receiver knows every sender.  Reference: totem.md §8.3 to §8.7.
                                                      ▲      │ Regular (aborts)                                 │
                                                      └──────┴────────────── Regular, ServiceUp ◄───────────────┘
 ```
+An own `ServiceDown` is that of a predecessor on this node, and leads back to DORMANT.
 
 Places are what matters here, so everything that happens while an exchange runs is kept in its order:
 
@@ -181,6 +182,10 @@ class Synchroniser(Generic[M]):
 
     def _service_down(self, node: int) -> list[Output[M]]:
         self._announced[node] = False
+        if node == self._node_id:
+            # It speaks of this service's predecessor, and so did the `ServiceUp` before it, if one came.
+            self._dormant, self._ready = True, False
+            self._exchange, self._waiting = None, []
         if self._dormant:
             return []
         if self._exchange is None:

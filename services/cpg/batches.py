@@ -24,13 +24,15 @@ def as_message(payload: object) -> bytes:
         InvalidArgument: it has no buffer (a `str`, say).
         MessageTooLarge: above 1 MiB.
     """
+    if isinstance(payload, bytes) and len(payload) <= MESSAGE_BYTES_MAX:
+        return payload
     try:
-        size = memoryview(payload).nbytes  # type: ignore[arg-type]
+        view = memoryview(payload)  # type: ignore[arg-type]
     except TypeError:
         raise InvalidArgument(f"a message is bytes-like, not {type(payload).__name__}; encode it first") from None
-    if size > MESSAGE_BYTES_MAX:
-        raise MessageTooLarge(f"a message has at most {MESSAGE_BYTES_MAX} bytes; this one has {size}: split it")
-    return payload if isinstance(payload, bytes) else memoryview(payload).tobytes()  # type: ignore[arg-type]
+    if view.nbytes > MESSAGE_BYTES_MAX:
+        raise MessageTooLarge(f"a message has at most {MESSAGE_BYTES_MAX} bytes; this one has {view.nbytes}: split it")
+    return view.tobytes()
 
 
 def checked_guarantee(guarantee: int) -> Guarantee:

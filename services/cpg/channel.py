@@ -15,10 +15,11 @@ import msgspec
 from ...ipc.codec import encode
 from ...ipc.errors import AlreadyMember, NotMember, Status, TotemdError, to_exception
 from ...ipc.errors import Expelled as ExpelledError
-from ...ipc.ids import MESSAGE_BYTES_MAX, Address, Guarantee
+from ...ipc.ids import Address, Guarantee
 from ...ipc.messages.common import Welcome
 from ...ipc.messages.cpg import (
     BATCH_BYTES_MAX,
+    LARGE_BATCH_BYTES_MAX,
     LENGTH_BYTES,
     Away,
     Changed,
@@ -155,6 +156,24 @@ class Channel:
         else:
             self._close(subscription, None)
 
+    def alone(self, subscription: Subscription, payload: object, guarantee: Guarantee) -> tuple[bytes, bytes] | None:
+        """The frames of a batch of this one message, where that is plainly possible; None: use `append` and `flush`.
+
+        The short way for senders that do not gather: it costs a third of the long one.
+        """
+        if (
+            payload.__class__ is not bytes
+            or subscription.stage is not Stage.JOINED
+            or self._batch
+            or self.outgoing
+            or (size := len(payload) + LENGTH_BYTES) > self._credit
+            or size > LARGE_BATCH_BYTES_MAX
+        ):
+            return None
+        self._credit -= size
+        subscription.sent += 1
+        return self._control(subscription.group, guarantee, 1), pack_length(size - LENGTH_BYTES) + payload
+
     def append(self, subscription: Subscription, payload: object, guarantee: Guarantee) -> bool:
         """Add a message to the open batch.  False: there is no credit, or the member is away; nothing happened.
 
@@ -169,7 +188,7 @@ class Channel:
             if subscription.stage is Stage.LEAVING:
                 raise NotMember(f"the group {subscription.name!r} is being left")
             return False
-        message = payload if payload.__class__ is bytes and len(payload) <= MESSAGE_BYTES_MAX else as_message(payload)
+        message = as_message(payload)
         length = len(message)
         size = length + LENGTH_BYTES
         if size > self._credit:
@@ -185,8 +204,7 @@ class Channel:
         self._batch_of, self._batch_guarantee = subscription, guarantee
         self._credit -= size
         self._batch_bytes += size
-        self._batch.append(pack_length(length))
-        self._batch.append(message)
+        self._batch += (pack_length(length), message)
         return True
 
     def flush(self) -> None:

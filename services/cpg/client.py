@@ -151,6 +151,11 @@ class Client(ClientView):
     def _mcast(
         self, subscription: Subscription, payload: BytesLike, guarantee: Guarantee, wait: bool, timeout: float | None
     ) -> None:
+        if not self._batching and (frames := self._channel.alone(subscription, payload, guarantee)) is not None:
+            self._connection.send_encoded(frames)
+            if self._readiness:
+                self._update_readiness()
+            return
         if not self._channel.append(subscription, payload, guarantee):
             self._send()
             self._look()

@@ -230,6 +230,8 @@ class Engine:
                     self._outbox.join(client, group)
             elif self._memberships.leave(client, group):
                 self._outbox.leave(client, group, Reason.LEAVE)
+            else:
+                raise NotMember(f"the join of the group {group_text(group)!r} was given up before it began")
         except TotemdError as error:
             self._fail(client, group, verb, error)
 
@@ -265,19 +267,19 @@ class Engine:
                     item = SubmitItem(Lane.SYNC, Guarantee.AGREED)
                     self._effects.append(ToRing(Submit((item,)), (payload,)))
                 case ServiceGone(node):
-                    self._tell(self._state.service_gone(node) if node != self._node_id else ())
+                    self._tell(self._state.service_gone(node))
                 case Completed():
                     self._completed(output)
 
     def _completed(self, done: Completed) -> None:
-        lists = {node: JoinList(0, {}) for node in done.without}
+        lists: dict[int, JoinList] = {}
         for node, state in done.states.items():
             try:
                 lists[node] = decode_join_list(state)
             except MalformedMessage as error:
                 lists[node] = JoinList(0, {})
                 self._note("warning", "the state of a node cannot be read", node=node, why=str(error))
-        self._tell(self._state.exchanged(done.left, lists))
+        self._tell(self._state.exchanged(done.left, lists, done.without))
         self.counters.exchanges += 1
         if self._shown != self._ring:
             self._shown = self._ring
@@ -389,6 +391,6 @@ def _checked_batch(message: Multicast, payload: Sequence[bytes]) -> bytes:
 
 _DROPPED = {
     Verdict.UNKNOWN_NODE: "Unknown node -> we will not deliver message",
-    Verdict.NOT_A_MEMBER: "Unknown process -> we will not deliver message",
+    Verdict.UNKNOWN_PROCESS: "Unknown process -> we will not deliver message",
 }
 """The first is what users of corosync search their logs for."""

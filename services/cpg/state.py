@@ -7,13 +7,11 @@ local members of the group are told.  Reference: totem.md §8.2, §8.3; corosync
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ...ipc.ids import Address, Member, Reason
 from .wire import JoinList, Mcast, ProcJoin, ProcLeave
-
-_Condition = Callable[[Address, bytes], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +30,22 @@ class Verdict(enum.Enum):
     DELIVER = "deliver"
     UNKNOWN_NODE = "unknown node"
     """The sender's node has no member in the group: the nodes are not synchronised, or it is a straggler."""
-    NOT_A_MEMBER = "not a member"
+    UNKNOWN_PROCESS = "unknown process"
     """The node has members there, but the sender is none (any more)."""
 
 
 class GroupState:
-    """The memberships of all processes of the ring; `process_info` of the reference."""
+    """The memberships of all processes of the ring; `process_info` of the reference.
+
+    Each node's *life* is known from its state at the last exchange; what an earlier life of its cpg process left in a
+    queue changes nothing.
+    """
 
     def __init__(self, node_id: int, life: int) -> None:
         self._node_id = node_id
         self._life = life
-        self._groups: dict[bytes, dict[Address, int]] = {}
-        """Group -> member -> life of the cpg process that brought it in."""
+        self._lives: dict[int, int] = {}
+        self._groups: dict[bytes, set[Address]] = {}
 
     def groups(self) -> list[bytes]:
         """All groups that have a member, sorted."""
@@ -56,92 +58,93 @@ class GroupState:
     def join_list(self) -> JoinList:
         """This node's own processes, for an exchange."""
         own = {
-            group: tuple(sorted(address.pid for address in members if address.node_id == self._node_id))
-            for group, members in sorted(self._groups.items())
+            group: tuple(address.pid for address in self.members(group) if address.node_id == self._node_id)
+            for group in self.groups()
         }
         return JoinList(self._life, {group: pids for group, pids in own.items() if pids})
 
+    def is_current(self, node: int, life: int) -> bool:
+        """Whether this is the life of the cpg process that runs on the node, as last exchanged."""
+        return self._lives.get(node) == life
+
     def join(self, node: int, message: ProcJoin) -> list[Change]:
-        """A process joins; one that is in already changes nothing."""
-        address = Address(node, message.pid)
-        members = self._groups.setdefault(message.group, {})
-        if members.get(address) == message.life:
+        """A process joins; one that is in already, or was let in by an earlier life, changes nothing."""
+        if not self.is_current(node, message.life):
             return []
-        changes = self._remove(message.group, [address], Reason.PROCESS_DOWN) if address in members else []
-        return changes + self._add(message.group, {address: message.life}, Reason.JOIN)
+        return self._add(message.group, {Address(node, message.pid)}, Reason.JOIN)
 
     def leave(self, node: int, message: ProcLeave) -> list[Change]:
         """A process leaves; one that is not in changes nothing."""
-        address = Address(node, message.pid)
-        if self._groups.get(message.group, {}).get(address) != message.life:
+        if not self.is_current(node, message.life):
             return []
-        return self._remove(message.group, [address], message.reason)
+        return self._remove(message.group, {Address(node, message.pid)}, message.reason)
 
     def judge(self, node: int, message: Mcast) -> Verdict:
         """Whether the batch's sender is a member at this place."""
-        members = self._groups.get(message.group, {})
-        if members.get(Address(node, message.pid)) == message.life:
+        members = self._groups.get(message.group, ())
+        if Address(node, message.pid) in members and self.is_current(node, message.life):
             return Verdict.DELIVER
         if any(address.node_id == node for address in members):
-            return Verdict.NOT_A_MEMBER
+            return Verdict.UNKNOWN_PROCESS
         return Verdict.UNKNOWN_NODE
 
     def service_gone(self, node: int) -> list[Change]:
         """The cpg process of a node of this ring ended."""
-        return self._remove_where(lambda address, _: address.node_id == node, Reason.PROCESS_DOWN)
+        self._lives.pop(node, None)
+        return self._remove_nodes({node}, Reason.PROCESS_DOWN)
 
-    def exchanged(self, left: Collection[int], lists: Mapping[int, JoinList]) -> list[Change]:
-        """A state exchange is complete: nodes *left*; *lists* holds what every node with a known state runs.
+    def exchanged(
+        self, left: Collection[int], lists: Mapping[int, JoinList], without: Collection[int] = ()
+    ) -> list[Change]:
+        """A state exchange is complete: nodes *left*; *lists* holds what each runs, and nothing runs on *without*.
 
         The changes are in the order of C9: nodes that went, then processes that came, then processes that ended
         unseen.  A node that went and returned does both, since it has missed messages.  Own processes never change.
         """
-        others = {node: joins for node, joins in sorted(lists.items()) if node != self._node_id}
-        departed = frozenset(left) - {self._node_id}
-        listed: dict[bytes, dict[Address, int]] = {}
+        others = {node: joins for node, joins in lists.items() if node != self._node_id}
+        listed: dict[bytes, set[Address]] = {}
         for node, joins in others.items():
             for group, pids in joins.groups.items():
-                listed.setdefault(group, {}).update((Address(node, pid), joins.life) for pid in pids)
+                listed.setdefault(group, set()).update(Address(node, pid) for pid in pids)
+        # Members of an earlier life ended, even where a process of the same pid has joined again.
+        restarted = {node for node, joins in others.items() if self._lives.get(node, joins.life) != joins.life}
+        settled = (others.keys() | set(without)) - {self._node_id}
 
-        def is_replaced(address: Address, group: bytes) -> bool:
-            # Its node's cpg process has another life now: this member ended, even if its successor joined again.
-            life = listed.get(group, {}).get(address)
-            return life is not None and life != self._groups[group][address]
+        changes = self._remove_nodes(set(left) - {self._node_id}, Reason.NODE_DOWN)
+        changes += self._remove_nodes(restarted, Reason.PROCESS_DOWN)
+        for group in sorted(listed):
+            changes += self._add(group, listed[group], Reason.NODE_UP)
+        for group in self.groups():
+            known = {address for address in self._groups[group] if address.node_id in settled}
+            changes += self._remove(group, known - listed.get(group, set()), Reason.PROCESS_DOWN)
 
-        def is_ghost(address: Address, group: bytes) -> bool:
-            return address.node_id in others and address not in listed.get(group, {})
+        for node in {*left, *without}:
+            self._lives.pop(node, None)
+        self._lives.update((node, joins.life) for node, joins in lists.items())
+        return changes
 
-        gone = self._remove_where(lambda address, _: address.node_id in departed, Reason.NODE_DOWN)
-        replaced = self._remove_where(is_replaced, Reason.PROCESS_DOWN)
-        came = [change for group in sorted(listed) for change in self._add(group, listed[group], Reason.NODE_UP)]
-        ghosts = self._remove_where(is_ghost, Reason.PROCESS_DOWN)
-        return gone + replaced + came + ghosts
-
-    def _add(self, group: bytes, lives: Mapping[Address, int], reason: Reason) -> list[Change]:
-        members = self._groups.setdefault(group, {})
-        new = sorted(lives.keys() - members.keys())
+    def _add(self, group: bytes, addresses: Collection[Address], reason: Reason) -> list[Change]:
+        members = self._groups.get(group, set())
+        new = sorted(set(addresses) - members)
         if not new:
             return []
-        members.update((address, lives[address]) for address in new)
+        self._groups[group] = members.union(new)
         return [Change(group, self.members(group), joined=tuple(Member(*address, reason) for address in new))]
 
-    def _remove_where(self, condition: _Condition, reason: Reason) -> list[Change]:
-        return [
-            change
-            for group in self.groups()
-            for change in self._remove(
-                group, [address for address in self._groups[group] if condition(address, group)], reason
-            )
-        ]
+    def _remove_nodes(self, nodes: Collection[int], reason: Reason) -> list[Change]:
+        changes: list[Change] = []
+        for group in self.groups() if nodes else ():
+            gone = {address for address in self._groups[group] if address.node_id in nodes}
+            changes += self._remove(group, gone, reason)
+        return changes
 
     def _remove(self, group: bytes, addresses: Collection[Address], reason: Reason) -> list[Change]:
-        if not addresses:
+        members = self._groups.get(group, set())
+        gone = sorted(members & set(addresses))
+        if not gone:
             return []
-        members = self._groups[group]
-        for address in addresses:
-            del members[address]
-        left = tuple(Member(*address, reason) for address in sorted(addresses))
-        change = Change(group, self.members(group), left=left)
-        if not members:
+        self._groups[group] = members.difference(gone)
+        change = Change(group, self.members(group), left=tuple(Member(*address, reason) for address in gone))
+        if not self._groups[group]:
             del self._groups[group]
         return [change]

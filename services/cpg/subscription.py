@@ -45,6 +45,8 @@ class Subscription:
         self.delivered_back = 0
         self.malformed = 0
         """Batches dropped because they were none."""
+        self._present = False
+        """Between the own join and the end, so that what happens belongs to this member."""
         self._unconfirmed = 0
         self._waiting: deque[tuple[int, Event | Messages, bytes]] = deque()
         """(how many messages of the connection it is, event or batch, body)."""
@@ -92,22 +94,22 @@ class Subscription:
     def changed(self, change: Changed, me: Address) -> None:
         """The group's membership changed."""
         joined, left = _members(change.joined), _members(change.left)
-        if self.stage in (Stage.JOINING, Stage.AWAY):
-            if me not in {member.address for member in joined}:
-                self.consumed_messages += 1
-                return
+        if not self._present and self.stage in (Stage.JOINING, Stage.AWAY) and _is_among(me, joined):
             if self.stage is Stage.AWAY:
                 self._waiting.append((0, Rejoined(self._unconfirmed, self.name), b""))
                 self._unconfirmed = 0
-            self.stage = Stage.JOINED
-        self.members = tuple(Member(node, pid) for node, pid in change.members)
-        self._waiting.append((1, ConfigChange(self.members, joined, left, self.name), b""))
-        if me in {member.address for member in left}:
+            self.stage, self._present = Stage.JOINED, True
+        if self._present:
+            self.members = tuple(Member(node, pid) for node, pid in change.members)
+            self._waiting.append((1, ConfigChange(self.members, joined, left, self.name), b""))
+        else:
+            self.consumed_messages += 1
+        if _is_among(me, left):
             self.close()
 
     def messages(self, event: Messages, body: bytes, me: Address) -> None:
         """A batch was delivered."""
-        if self.stage not in (Stage.JOINED, Stage.LEAVING):
+        if not self._present:
             self.consumed_messages += 1
             return
         if me == (event.node, event.pid):
@@ -116,11 +118,12 @@ class Subscription:
 
     def ring_changed(self, change: RingChange) -> None:
         """The ring changed."""
-        if self.stage in (Stage.JOINED, Stage.LEAVING):
+        if self._present:
             self._waiting.append((0, change, b""))
 
     def went_away(self) -> None:
         """The membership is void; a leaving member is simply out."""
+        self._present = False
         if self.stage is Stage.LEAVING:
             self.close()
         elif self.stage is Stage.JOINED:
@@ -138,7 +141,7 @@ class Subscription:
         """No event will be added any more; those that wait can still be read."""
         if self.stage is Stage.CLOSED:
             return
-        self.stage = Stage.CLOSED
+        self.stage, self._present = Stage.CLOSED, False
         self.members = ()
         if error is not None:
             self.error = error
@@ -148,3 +151,7 @@ class Subscription:
 
 def _members(wire: tuple[tuple[int, int, Reason], ...]) -> tuple[Member, ...]:
     return tuple(Member(node, pid, reason) for node, pid, reason in wire)
+
+
+def _is_among(me: Address, members: tuple[Member, ...]) -> bool:
+    return any(member.address == me for member in members)
