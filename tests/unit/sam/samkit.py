@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import termios
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import psutil
 from totemd.sam.environment import RUN_DIR
+from totemd.sam.probe import PsutilProbe, kill_family
 from totemd.testing import wait_until
 
 HERE = Path(__file__).resolve().parent
@@ -106,15 +108,24 @@ class Workshop:
         """Kill whatever was started here, whoever is its parent now, and remove the directory."""
         for process in self._running:
             if process.poll() is None:
+                process.send_signal(signal.SIGSTOP)  # it would start the next instance
+                kill_family(PsutilProbe(), process.pid)
                 process.kill()
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+        wait_until(self._nothing_runs, PATIENCE_SECONDS, "all that was started here has ended")
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _nothing_runs(self) -> bool:
+        """Kill what is known by its environment, until nothing is found: it may fork meanwhile."""
+        found = False
         for each in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if each.environ().get(RUN_DIR) == str(self.directory):
+                    found = True
                     each.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        return not found
 
 
 def let_pass(seconds: float) -> None:
