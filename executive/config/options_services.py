@@ -170,7 +170,9 @@ SYSTEM_OPTIONS: tuple[Option, ...] = (
         path="system.sched_rr",
         kind=Switch(),
         default=True,
-        doc="Run the ring at real-time priority. Where the right to do so is missing, it says so once and goes on.",
+        doc="Run the ring at real-time priority. Where the right to do so is missing, it says so once and goes on. "
+        "On a machine with fewer than four processors it is done only if the file asks for it, since a busy ring "
+        "would push aside the processes that feed it.",
     ),
     Option(
         path="system.priority",

@@ -105,7 +105,8 @@ class TotemProcess:
 
     async def start(self) -> None:
         """Open the link and join the ring."""
-        realtime.request(self._configuration.system, self._log)
+        explicit = "system.sched_rr" in self._configuration.cmap
+        realtime.request(self._configuration.system, self._log, explicit=explicit)
         self._link, _ = create_link(self._configuration, self._arrived, self._log)
         self._link.open()
         now = clock()

@@ -18,6 +18,12 @@ from .wire import Header, Mcast, ProcJoin, ProcLeave, enclose_header
 HEADER_ALLOWANCE_BYTES = 256
 """More than a header takes in a submission, even with the longest group name."""
 
+ON_THE_WAY_ENOUGH = 2
+"""Submissions on the way to the ring from which on little batches wait, since they would wait for the token anyway."""
+
+WORTHWHILE_BYTES = 16 * 1024
+"""Waiting bytes that are worth a submission of their own even then."""
+
 
 @dataclass(slots=True)
 class _Join:
@@ -131,6 +137,8 @@ class Outbox:
             batch = entry if isinstance(entry, _Batch) else None
             if self._submitted and entry.size + HEADER_ALLOWANCE_BYTES > self._credit:
                 break
+            if batch is not None and self._may_grow():
+                break
             self._entries.popleft()
             payload = enclose_header(entry.header(life, ring), batch.pieces if batch else ())
             items.append(SubmitItem(Lane.APPLICATION, batch.guarantee if batch else Guarantee.AGREED))
@@ -143,6 +151,16 @@ class Outbox:
                 if self._open.get(batch.client) is batch:
                     del self._open[batch.client]
         return items, payloads
+
+    def _may_grow(self) -> bool:
+        """Whether what waits is better sent later, in one piece with what comes: when the ring has taken something.
+
+        Without it every message of a program that sends one by one would be a submission, and a wake-up of the ring's
+        process, of its own.
+        """
+        return len(self._submitted) >= ON_THE_WAY_ENOUGH and (
+            sum(entry.size for entry in self._entries) < WORTHWHILE_BYTES
+        )
 
     def credited(self, payload_bytes: int) -> list[tuple[LocalClient, int]]:
         """The ring took *payload_bytes*; returns whose batches those were, and their bytes."""

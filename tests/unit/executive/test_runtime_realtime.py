@@ -56,6 +56,19 @@ def test_the_lowest_round_robin_priority_for_every_thread(monkeypatch: pytest.Mo
     assert told == []
 
 
+@pytest.mark.parametrize(("explicit", "processors", "asked"), [(False, 2, 0), (True, 2, 1), (False, 4, 1)])
+def test_few_processors_keep_ordinary_scheduling_unless_the_file_asks(
+    monkeypatch: pytest.MonkeyPatch, told: list[str], explicit: bool, processors: int, asked: int
+) -> None:
+    asks: list[object] = []
+    monkeypatch.setattr(realtime, "_schedule_round_robin", lambda: asks.append(1))
+    monkeypatch.setattr(realtime, "_lock_memory", lambda: None)
+    monkeypatch.setattr(os, "setpriority", lambda *_: None)
+    realtime.request(SystemOptions(), get_logger("TOTEM"), explicit=explicit, processors=processors)
+    assert len(asks) == asked
+    assert bool(told) is not bool(asked)
+
+
 def test_without_round_robin_the_nice_value_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     nice: list[tuple[object, ...]] = []
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
