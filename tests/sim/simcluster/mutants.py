@@ -245,7 +245,7 @@ def _merge_detect_missing(stack: ExitStack) -> None:
 
 MUTANTS = (
     Mutant("not_merged", "recovered messages do not reach the old ring's store", 5, _not_merged),
-    Mutant("forgotten_on_failure", "what an interrupted recovery brought is lost", 40, _forgotten_on_failure),
+    Mutant("forgotten_on_failure", "what an interrupted recovery brought is lost", 200, _forgotten_on_failure),
     Mutant("safe_after_one_visit", "SAFE delivered on the aru of one visit", 10, _safe_after_one_visit),
     Mutant("no_safe_stop", "no stop at a SAFE message when the old configuration is closed", 10, _no_safe_stop),
     Mutant("cut_by_own_mark", "the cut is at our own high_delivered, not at the highest", 10, _cut_by_own_mark),
