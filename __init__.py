@@ -15,6 +15,7 @@ with totemd.Client() as client, client.join("chat") as group:
 Importing this package connects to nothing.
 """
 
+from . import aio as aio
 from .ipc.errors import (
     AccessDenied,
     AlreadyMember,
@@ -60,4 +61,5 @@ __all__ = [
     "RingId",
     "TotemdError",
     "TryAgain",
+    "aio",
 ]

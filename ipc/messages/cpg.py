@@ -49,8 +49,11 @@ LARGE_BATCH_BYTES_MAX = LENGTH_BYTES + MESSAGE_BYTES_MAX
 BATCH_COUNT_MAX = BATCH_BYTES_MAX // LENGTH_BYTES
 """Most messages of a batch (empty ones)."""
 
-CLIENT_CREDIT_BYTES = 2 * 1024 * 1024
-"""Batch bytes of one client that may be on their way to the ring; the credit of its welcome."""
+BATCH_COST_BYTES = 64
+"""What a batch takes of the credit besides its bytes, since small ones take memory too."""
+
+CLIENT_CREDIT_BYTES = 4 * (LARGE_BATCH_BYTES_MAX + BATCH_COST_BYTES)
+"""The credit of a client's welcome: four of the largest messages may be on their way to the ring."""
 
 GroupName = Annotated[bytes, msgspec.Meta(min_length=1, max_length=GROUP_NAME_BYTES_MAX)]
 """1 to 128 bytes, compared byte by byte."""

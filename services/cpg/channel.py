@@ -19,6 +19,7 @@ from ...ipc.ids import Address, Guarantee
 from ...ipc.messages.common import Welcome
 from ...ipc.messages.cpg import (
     BATCH_BYTES_MAX,
+    BATCH_COST_BYTES,
     LARGE_BATCH_BYTES_MAX,
     LENGTH_BYTES,
     Away,
@@ -71,7 +72,7 @@ class Channel:
         """Subscriptions to which something happened; for shells that have somebody to wake, who clear it."""
         self._subscriptions: dict[bytes, Subscription] = {}
         self._credit = 0
-        """Batch bytes that may still be sent."""
+        """What batches may still cost."""
         self._consumed_messages = self._consumed_bytes = 0
         self._batch_of: Subscription | None = None
         self._batch_guarantee = Guarantee.AGREED
@@ -86,7 +87,7 @@ class Channel:
         """The service let us in, for the first time or again."""
         self.address = Address(welcome.node_id, welcome.pid)
         self.connected, self.introduced = True, False
-        self._credit = welcome.credit - self._batch_bytes
+        self._credit = welcome.credit - (BATCH_COST_BYTES + self._batch_bytes if self._batch else 0)
         self._consumed_messages = self._consumed_bytes = 0
         self._join_again()
 
@@ -166,11 +167,11 @@ class Channel:
             or subscription.stage is not Stage.JOINED
             or self._batch
             or self.outgoing
-            or (size := len(payload) + LENGTH_BYTES) > self._credit
+            or (size := len(payload) + LENGTH_BYTES) + BATCH_COST_BYTES > self._credit
             or size > LARGE_BATCH_BYTES_MAX
         ):
             return None
-        self._credit -= size
+        self._credit -= size + BATCH_COST_BYTES
         subscription.sent += 1
         return self._control(subscription.group, guarantee, 1), pack_length(size - LENGTH_BYTES) + payload
 
@@ -191,7 +192,7 @@ class Channel:
         message = as_message(payload)
         length = len(message)
         size = length + LENGTH_BYTES
-        if size > self._credit:
+        if size + BATCH_COST_BYTES > self._credit:
             return False
         if self._batch and (
             self._batch_bytes + size > BATCH_BYTES_MAX
@@ -201,7 +202,9 @@ class Channel:
             self.flush()
             if self._batch:
                 return False
-        self._batch_of, self._batch_guarantee = subscription, guarantee
+        if not self._batch:
+            self._batch_of, self._batch_guarantee = subscription, guarantee
+            self._credit -= BATCH_COST_BYTES
         self._credit -= size
         self._batch_bytes += size
         self._batch += (pack_length(length), message)
@@ -220,7 +223,7 @@ class Channel:
         elif subscription.stage is Stage.AWAY:
             return
         else:
-            self._credit += self._batch_bytes
+            self._credit += self._batch_bytes + BATCH_COST_BYTES
         self._batch.clear()
         self._batch_bytes = 0
 

@@ -28,6 +28,10 @@ from .subscription import Stage, Subscription
 from .view import CONNECT_SECONDS, LEAVE_SECONDS, ROLE, SERVICE_NAME, ClientView, GroupView, socket_path
 
 
+LOOK_EVERY = 256
+"""A program that only sends takes what arrives after so many messages: credit, and the news that it is away."""
+
+
 class Client(ClientView):
     """A connection to the groups of this node's cluster.
 
@@ -53,6 +57,8 @@ class Client(ClientView):
         path = socket_path(run_dir)
         self._connection: BlockingConnection[Any] = BlockingConnection(path, ROLE, TO_CLIENT, service=SERVICE_NAME)
         self._batching = 0
+        self._unlooked = 0
+        """Messages sent one by one since what arrived was last looked at."""
         self._readiness: dict[Subscription, Readiness] = {}
         deadline = Deadline(timeout)
         self._channel.welcomed(self._connection.open(timeout))
@@ -155,6 +161,9 @@ class Client(ClientView):
             self._connection.send_encoded(frames)
             if self._readiness:
                 self._update_readiness()
+            self._unlooked += 1
+            if self._unlooked >= LOOK_EVERY:
+                self._pump(0.0)
             return
         if not self._channel.append(subscription, payload, guarantee):
             self._send()
@@ -218,6 +227,7 @@ class Client(ClientView):
             self._pump(0.0)
 
     def _pump(self, timeout: float | None) -> int:
+        self._unlooked = 0
         happenings = self._connection.pump(timeout)
         for happening in happenings:
             match happening:
@@ -288,6 +298,7 @@ class Group(GroupView):
                     client._mcast(subscription, payload, guarantee, True, None)
                 if client._channel.outgoing:
                     client._transmit()
+                    client._pump(0.0)
                 count += 1
         return count
 

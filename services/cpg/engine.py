@@ -19,6 +19,7 @@ from ...ipc.ids import MESSAGE_BYTES_MAX, Guarantee, Reason, group_text
 from ...ipc.messages.common import refusal
 from ...ipc.messages.cpg import (
     BATCH_BYTES_MAX,
+    BATCH_COST_BYTES,
     CLIENT_CREDIT_BYTES,
     LARGE_BATCH_BYTES_MAX,
     LENGTH_BYTES,
@@ -166,8 +167,8 @@ class Engine:
 
     def credited(self, payload_bytes: int) -> None:
         """The ring has taken so many bytes."""
-        for client, batch_bytes in self._outbox.credited(payload_bytes):
-            self._return_credit(client, batch_bytes)
+        for client, cost in self._outbox.credited(payload_bytes):
+            self._return_credit(client, cost)
 
     def flush(self) -> None:
         """Submit what may go out now.  Called when a drain is over, so that batches of one drain travel together."""
@@ -226,6 +227,7 @@ class Engine:
     def _attempt(self, client: LocalClient, group: bytes, verb: Verb) -> None:
         try:
             if verb is Verb.JOIN:
+                client.refused.discard(group)
                 if self._memberships.join(client, group):
                     self._outbox.join(client, group)
             elif self._memberships.leave(client, group):
@@ -236,15 +238,18 @@ class Engine:
             self._fail(client, group, verb, error)
 
     def _multicast(self, client: LocalClient, message: Multicast, payload: Sequence[bytes]) -> None:
-        size = sum(len(frame) for frame in payload)
-        client.on_the_way += size
+        cost = BATCH_COST_BYTES + sum(len(frame) for frame in payload)
+        client.on_the_way += cost
         try:
             body = _checked_batch(message, payload)
             if not self._memberships.may_send(client, message.group):
                 raise NotMember(f"not a member of the group {group_text(message.group)!r}")
         except TotemdError as error:
-            self._return_credit(client, size)
-            self._fail(client, message.group, Verb.MULTICAST, error)
+            self._return_credit(client, cost)
+            if message.group not in client.refused:
+                # Once is enough: what else is on its way crossed with an absence, and may be a flood.
+                client.refused.add(message.group)
+                self._fail(client, message.group, Verb.MULTICAST, error)
             return
         if client.on_the_way > CLIENT_CREDIT_BYTES:
             overrun = ProtocolError(f"{client.on_the_way} bytes are on the way; the credit is {CLIENT_CREDIT_BYTES}")
@@ -356,10 +361,10 @@ class Engine:
         self._effects.append(Dismiss(client))
         self.closed(client, Reason.EXPELLED)
 
-    def _return_credit(self, client: LocalClient, batch_bytes: int) -> None:
-        client.on_the_way -= batch_bytes
-        if batch_bytes and client in self.clients:
-            self._effects.append(ToClients((client,), (encode(Credit(batch_bytes)),)))
+    def _return_credit(self, client: LocalClient, cost: int) -> None:
+        client.on_the_way -= cost
+        if cost and client in self.clients:
+            self._effects.append(ToClients((client,), (encode(Credit(cost)),)))
 
     def _note(self, level: str, text: str, **fields: Any) -> None:
         self._effects.append(Note(level, text, fields))

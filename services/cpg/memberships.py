@@ -33,7 +33,9 @@ class LocalClient:
     unread_sizes: deque[int] = field(default_factory=deque)
     """The same, message by message."""
     on_the_way: int = 0
-    """Batch bytes from it that the ring has not taken."""
+    """What the batches from it that the ring has not taken cost of its credit."""
+    refused: set[bytes] = field(default_factory=set)
+    """Groups for which a batch of it was refused since it last asked to join."""
     groups: set[bytes] = field(default_factory=set)
     """Groups it has joined, or asked to."""
 

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ...ipc.ids import Guarantee, Reason, RingId
-from ...ipc.messages.cpg import BATCH_BYTES_MAX
+from ...ipc.messages.cpg import BATCH_BYTES_MAX, BATCH_COST_BYTES
 from ...ipc.messages.stream import Lane, SubmitItem
 from .memberships import LocalClient
 from .wire import Header, Mcast, ProcJoin, ProcLeave, enclose_header
@@ -53,6 +53,7 @@ class _Batch:
     guarantee: Guarantee
     count: int = 0
     size: int = 0
+    cost: int = 0
     pieces: list[bytes | memoryview] = field(default_factory=list)
 
     def header(self, life: int, ring: RingId) -> Header:
@@ -66,7 +67,8 @@ _Entry = _Join | _Leave | _Batch
 class _Submitted:
     payload_bytes: int
     client: LocalClient | None = None
-    batch_bytes: int = 0
+    cost: int = 0
+    """What it took of the client's credit."""
 
 
 class Outbox:
@@ -76,6 +78,8 @@ class Outbox:
         self._entries: deque[_Entry] = deque()
         self._open: dict[LocalClient, _Batch] = {}
         """The batch that a client's next one may be joined to: its last entry, while that waits."""
+        self._waiting_bytes = 0
+        """Of all batches among the entries."""
         self._submitted: deque[_Submitted] = deque()
         self._credit = 0
         self._settled = 0
@@ -91,7 +95,7 @@ class Outbox:
         self._entries.clear()
         self._open.clear()
         self._submitted.clear()
-        self._credit = self._settled = 0
+        self._waiting_bytes = self._credit = self._settled = 0
 
     def join(self, client: LocalClient, group: bytes) -> None:
         """Submit that the client joins."""
@@ -117,6 +121,8 @@ class Outbox:
             self._open[client] = entry
         entry.count += count
         entry.size += len(body)
+        self._waiting_bytes += len(body)
+        entry.cost += BATCH_COST_BYTES + len(body)
         entry.pieces.append(body)
 
     def account(self, payload_bytes: int) -> None:
@@ -140,6 +146,7 @@ class Outbox:
             if batch is not None and self._may_grow():
                 break
             self._entries.popleft()
+            self._waiting_bytes -= entry.size
             payload = enclose_header(entry.header(life, ring), batch.pieces if batch else ())
             items.append(SubmitItem(Lane.APPLICATION, batch.guarantee if batch else Guarantee.AGREED))
             payloads.append(payload)
@@ -147,7 +154,7 @@ class Outbox:
             if batch is None:
                 self._submitted.append(_Submitted(len(payload)))
             else:
-                self._submitted.append(_Submitted(len(payload), batch.client, batch.size))
+                self._submitted.append(_Submitted(len(payload), batch.client, batch.cost))
                 if self._open.get(batch.client) is batch:
                     del self._open[batch.client]
         return items, payloads
@@ -158,12 +165,10 @@ class Outbox:
         Without it every message of a program that sends one by one would be a submission, and a wake-up of the ring's
         process, of its own.
         """
-        return len(self._submitted) >= ON_THE_WAY_ENOUGH and (
-            sum(entry.size for entry in self._entries) < WORTHWHILE_BYTES
-        )
+        return len(self._submitted) >= ON_THE_WAY_ENOUGH and self._waiting_bytes < WORTHWHILE_BYTES
 
     def credited(self, payload_bytes: int) -> list[tuple[LocalClient, int]]:
-        """The ring took *payload_bytes*; returns whose batches those were, and their bytes."""
+        """The ring took *payload_bytes*; returns whose batches those were, and the credit they took."""
         self._credit += payload_bytes
         self._settled += payload_bytes
         taken: dict[LocalClient, int] = {}
@@ -171,5 +176,5 @@ class Outbox:
             done = self._submitted.popleft()
             self._settled -= done.payload_bytes
             if done.client is not None:
-                taken[done.client] = taken.get(done.client, 0) + done.batch_bytes
+                taken[done.client] = taken.get(done.client, 0) + done.cost
         return list(taken.items())

@@ -82,11 +82,24 @@ LAYERS = (
     Layer("services.sync", (*VOCABULARY, "ipc.messages.stream", "services.envelope"), WORLD),
     Layer("services.cpg", ("ipc", "executive.runtime", "executive.config.model", "services.envelope", "services.sync")),
     Layer("services.cpg.state", (*VOCABULARY, "ipc.messages", "services.cpg"), WORLD),
-    Layer("services.cpg.engine", (*VOCABULARY, "ipc.codec", "ipc.messages", "services"), WORLD),
+    *(
+        Layer(f"services.cpg.{name}", (*VOCABULARY, "ipc.codec", "ipc.messages", "services"), WORLD)
+        for name in (
+            "engine",
+            "effects",
+            "memberships",
+            "outbox",
+            "wire",
+            "channel",
+            "subscription",
+            "batches",
+            "events",
+        )
+    ),
     Layer("sam", ("ipc", "executive.runtime", "executive.config.model", "services.cpg", "aio")),
     Layer("sam.machine", (*VOCABULARY, "ipc.messages", "sam"), WORLD),
-    Layer("__init__", ("ipc", "services.cpg")),
-    Layer("aio", ("ipc", "services.cpg", "__init__")),
+    Layer("__init__", ("ipc", "services.cpg", "aio")),
+    Layer("aio", ("ipc", "services.cpg")),
     Layer("testing", ("ipc", "executive.totem.links.faults", "__init__")),
 )
 

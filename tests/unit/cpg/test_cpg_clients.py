@@ -1,0 +1,433 @@
+"""The blocking client against real cpg processes, on a ring without a network."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import totemd
+from cpgkit import DEADLINE, Rig, changes, payloads, receive, receive_payloads, receive_until
+from totemd import Address, Client, ConfigChange, Guarantee, Member, Message, Reason, Rejoined, RingChange
+
+HERE = Path(__file__).parent
+
+
+def wait_until(condition: object, what: str) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, f"not in time: {what}"
+        time.sleep(0.01)
+
+
+def test_two_members_see_the_same_from_joining_to_leaving(pair: Rig) -> None:
+    with pair.client(1) as one, pair.client(2) as two:
+        assert (one.node_id, two.node_id) == (1, 2)
+        assert one.address == Address(1, os.getpid())
+        assert one.ring is not None and one.ring.members == (1, 2)
+        with one.join("same") as a:
+            me, other = Member(1, os.getpid()), Member(2, os.getpid())
+            assert a.members == (me,)
+            assert a.receive(5) == ConfigChange((me,), (me._replace(reason=Reason.JOIN),), (), "same")
+            with two.join("same", timeout=5) as b:
+                first = b.receive(5)
+                assert (
+                    a.receive(5)
+                    == first
+                    == ConfigChange((me, other), (other._replace(reason=Reason.JOIN),), (), "same")
+                )
+                a.mcast(b"agreed")
+                b.mcast(b"safe", guarantee=Guarantee.SAFE)
+                assert receive(a, 2) == (seen := receive(b, 2))
+                assert {event.guarantee for event in seen if isinstance(event, Message)} == set(Guarantee)
+            assert (
+                b.receive(5) == a.receive(5) == ConfigChange((me,), (), (other._replace(reason=Reason.LEAVE),), "same")
+            )
+            with pytest.raises(totemd.NotMember):
+                b.receive(0)
+            assert a.members == (me,) and b.members == () and not b.is_member
+            assert list(b) == []
+
+
+def test_sizes_from_nothing_to_the_limit(pair: Rig) -> None:
+    sizes = [0, 1, 63, 64, 65_535, 65_536, 65_537, 200_000, totemd.MESSAGE_BYTES_MAX - 1, totemd.MESSAGE_BYTES_MAX]
+    with pair.client(1) as one, pair.client(2) as two, one.join("sizes") as a, two.join("sizes") as b:
+        sent = [os.urandom(size) for size in sizes]
+        for payload in sent:
+            a.mcast(payload)
+        assert receive_payloads(b, len(sent)) == sent
+        with pytest.raises(totemd.MessageTooLarge, match="1048576 bytes"):
+            a.mcast(bytes(totemd.MESSAGE_BYTES_MAX + 1))
+        a.mcast(b"still works")
+        assert receive_payloads(b, 1) == [b"still works"]
+
+
+@pytest.mark.parametrize("way", ["single", "many", "batch"])
+def test_many_messages_arrive_once_and_in_order(pair: Rig, way: str) -> None:
+    sent = [b"%d" % number for number in range(3_000)]
+    with pair.client(1) as one, pair.client(2) as two, one.join(f"many-{way}") as a, two.join(f"many-{way}") as b:
+        match way:
+            case "single":
+                for payload in sent:
+                    a.mcast(payload)
+            case "many":
+                assert a.mcast_many(iter(sent)) == len(sent)
+            case _:
+                with one.batch():
+                    for payload in sent:
+                        a.mcast(payload)
+        assert receive_payloads(b, len(sent)) == sent
+        assert receive_payloads(a, len(sent)) == sent
+
+
+def test_a_receive_in_a_batch_sends_first(pair: Rig) -> None:
+    with pair.client(1) as one, one.join("batch") as a, one.batch():
+        a.mcast(b"m")
+        assert receive_payloads(a, 1) == [b"m"]
+
+
+def test_several_groups_of_one_client_keep_their_order(pair: Rig) -> None:
+    with pair.client(1) as one, one.join("x") as x, one.join("y") as y:
+        for number in range(50):
+            (x, y)[number % 2].mcast(b"%d" % number)
+        assert receive_payloads(y, 25) == [b"%d" % number for number in range(1, 50, 2)]
+        assert receive_payloads(x, 25) == [b"%d" % number for number in range(0, 50, 2)]
+
+
+def test_waiting_ends_in_time(pair: Rig) -> None:
+    with pair.client(1) as one, one.join("quiet") as a:
+        receive(a, 1)
+        for timeout in (0, 0.05):
+            with pytest.raises(TimeoutError, match="quiet"):
+                a.receive(timeout=timeout)
+
+
+def test_a_group_is_joined_once_by_a_process(pair: Rig) -> None:
+    with pair.client(1) as one, pair.client(1) as again, one.join("once"):
+        for client in (one, again):
+            with pytest.raises(totemd.AlreadyMember):
+                client.join("once", timeout=5)
+
+
+def test_a_group_can_be_joined_again_after_leaving(pair: Rig) -> None:
+    with pair.client(1) as one:
+        for _ in range(3):
+            with one.join("again") as a:
+                a.mcast(b"x")
+                assert receive_payloads(a, 1) == [b"x"]
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("", totemd.InvalidArgument), ("x" * 129, totemd.GroupNameTooLong), ("ä" * 65, totemd.GroupNameTooLong)],
+)
+def test_names_that_cannot_be(pair: Rig, name: str, error: type[Exception]) -> None:
+    with pair.client(1) as one, pytest.raises(error):
+        one.join(name)
+
+
+def test_names_are_bytes(pair: Rig) -> None:
+    with (
+        pair.client(1) as one,
+        pair.client(2) as two,
+        one.join("ä\U0001f600") as a,
+        two.join("ä\U0001f600".encode()) as b,
+    ):
+        assert a.name == b.name and len(b.members) == 2
+        with two.join(b"\xff\xfe" + b"x" * 126) as odd:
+            odd.mcast(b"m")
+            assert receive_payloads(odd, 1) == [b"m"]
+
+
+def test_what_cannot_be_sent(pair: Rig) -> None:
+    with pair.client(1) as one, one.join("wrong") as a:
+        with pytest.raises(totemd.InvalidArgument, match="bytes-like"):
+            a.mcast("text")  # type: ignore[arg-type]
+        with pytest.raises(totemd.InvalidArgument, match=r"Guarantee\.AGREED"):
+            a.mcast(b"x", 7)  # type: ignore[arg-type]
+    with pytest.raises(totemd.NotMember):
+        a.mcast(b"x")
+
+
+def test_nothing_runs_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(totemd.ConnectionLost, match=r"cpg\.sock"):
+        Client(tmp_path)
+    stale = socket.socket(socket.AF_UNIX)
+    monkeypatch.chdir(tmp_path)
+    stale.bind("cpg.sock")
+    with pytest.raises(totemd.ConnectionLost, match="did not answer"):
+        Client(tmp_path, timeout=0.2)
+    stale.close()
+
+
+def test_a_closed_client_is_of_no_use(pair: Rig) -> None:
+    client = pair.client(1)
+    group = client.join("closed")
+    client.close()
+    client.close()
+    assert not client.connected
+    assert isinstance(group.receive(1), ConfigChange), "what had come can still be read"
+    for action in (lambda: group.receive(1), lambda: group.mcast(b"x"), lambda: client.join("other", timeout=1)):
+        with pytest.raises(totemd.ConnectionLost):
+            action()
+
+
+def test_a_forked_child_cannot_use_it(pair: Rig) -> None:
+    with pair.client(1) as one, one.join("fork") as a:
+        pid = os.fork()
+        if pid == 0:
+            outcome = 1
+            try:
+                a.mcast(b"x")
+            except totemd.OperationFailed as error:
+                outcome = 0 if "fork" in str(error) else 2
+            finally:
+                os._exit(outcome)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        a.mcast(b"the parent goes on")
+        assert receive_payloads(a, 1) == [b"the parent goes on"]
+
+
+def member_process(run_dir: Path, group: str) -> subprocess.Popen[bytes]:
+    """A program that joins and then waits for its end."""
+    code = "import sys, totemd; c = totemd.Client(sys.argv[1]); g = c.join(sys.argv[2]); print('in', flush=True); c.join('z').receive(); sys.stdin.read()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(run_dir), group], stdout=subprocess.PIPE, stdin=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stdout.readline() == b"in\n"
+    return process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait(DEADLINE)
+    for stream in (process.stdin, process.stdout):
+        assert stream is not None
+        stream.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, None])
+def test_a_process_that_ends_is_down_at_once(pair: Rig, how: signal.Signals | None) -> None:
+    """C6: killed, or ended without leaving."""
+    with pair.client(1) as one, one.join("death") as a:
+        process = member_process(pair.run_dirs[2], "death")
+        receive_until(
+            a, lambda events: any(change.joined and change.joined[0].node_id == 2 for change in changes(events))
+        )
+        if how is None:
+            assert process.stdin is not None
+            process.stdin.close()
+        else:
+            process.send_signal(how)
+        (change,) = changes(receive(a, 1))
+        assert change.left == (Member(2, process.pid, Reason.PROCESS_DOWN),)
+        process.kill()
+        process.wait(DEADLINE)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def test_the_descriptor_tells_when_there_is_something(pair: Rig) -> None:
+    """For messages, for events that are queued already, for another group's traffic; and not otherwise."""
+    with (
+        pair.client(1) as one,
+        pair.client(2) as two,
+        one.join("fd") as a,
+        one.join("fd2") as other,
+        two.join("fd") as b,
+    ):
+        receive(a, 2)
+        fd = a.fileno()
+        assert fd == a.fileno() != other.fileno()
+
+        def readable(timeout: float) -> bool:
+            return bool(select.select([a], [], [], timeout)[0])
+
+        def drain() -> list[bytes]:
+            found = []
+            while True:
+                try:
+                    found.append(a.receive(timeout=0))
+                except TimeoutError:
+                    return payloads(found)
+
+        drain()
+        assert not readable(0.05)
+        for count in (1, 3, 100):
+            b.mcast_many(b"%d" % number for number in range(count))
+            got: list[bytes] = []
+            while len(got) < count:
+                assert readable(DEADLINE)
+                got += drain()
+            assert got == [b"%d" % number for number in range(count)]
+            assert not readable(0)
+        b.mcast(b"queued")
+        receive_until(other, lambda events: bool(events))
+        wait_until(lambda: readable(0), "the edge may be swallowed by the other group's receive")
+        other.mcast(b"x")
+        assert receive_payloads(other, 1) == [b"x"]
+        assert readable(0), "its event is queued in the client"
+        assert drain() == [b"queued"] and not readable(0)
+
+
+def test_the_descriptor_survives_a_restart_of_the_service(rig: Rig) -> None:
+    with rig.client(1) as one, one.join("fd") as a:
+        receive(a, 1)
+        a.fileno()
+        rig.kill(1)
+        rig.start(1)
+        events: list[object] = []
+        end_at = time.monotonic() + DEADLINE
+        while not any(isinstance(event, ConfigChange) for event in events):
+            assert time.monotonic() < end_at, events
+            if select.select([a], [], [], 1)[0]:
+                try:
+                    events.append(a.receive(timeout=0))
+                except TimeoutError:
+                    continue
+        assert [type(event) for event in events] == [Rejoined, ConfigChange]
+
+
+def test_without_credit_a_sender_blocks_or_is_told(rig: Rig) -> None:
+    with rig.client(1) as one, one.join("credit") as a:
+        receive(a, 1)
+        rig.ring.hold()
+        big, sent = bytes(totemd.MESSAGE_BYTES_MAX), 0
+        with pytest.raises(totemd.TryAgain):
+            while sent < 100:
+                a.mcast(big, wait=False)
+                sent += 1
+        assert 2 <= sent < 20
+        with pytest.raises(TimeoutError):
+            a.mcast(big, timeout=0.05)
+        rig.ring.release()
+        a.mcast(big)
+        assert len(receive_payloads(a, sent + 1)) == sent + 1
+
+
+def test_a_join_that_takes_too_long_is_given_up(rig: Rig) -> None:
+    with rig.client(1) as one:
+        rig.ring.hold()
+        with pytest.raises(TimeoutError, match="joined"):
+            one.join("late", timeout=0.05)
+        rig.ring.release()
+        with one.join("late", timeout=5) as a:
+            (change,) = changes(receive(a, 1))
+            assert [each.address for each in change.joined] == [one.address]
+
+
+def test_the_cpg_process_is_killed(rig: Rig) -> None:
+    """The others see the members go and come; the members learn that they were away before anything new."""
+    with rig.client(1) as one, rig.client(2) as two, one.join("kill") as a, two.join("kill") as b:
+        receive(a, 2)
+        receive(b, 1)
+        a.mcast(b"before")
+        assert receive_payloads(a, 1) == receive_payloads(b, 1) == [b"before"]
+        rig.ring.hold()
+        a.mcast(b"never placed")
+        wait_until(lambda: rig.ring.do(lambda: len(rig.ring.nodes[1].application)) == 1, "the submission")
+        rig.kill(1)
+        assert changes(receive(b, 1))[0].left == (Member(1, os.getpid(), Reason.PROCESS_DOWN),)
+        rig.ring.release()
+        rig.start(1)
+        rejoined, change = receive(a, 2)
+        assert rejoined == Rejoined(1, "kill")
+        assert isinstance(change, ConfigChange) and [each.address for each in change.joined] == [one.address]
+        assert receive(b, 1) == [change]
+        a.mcast(b"after")
+        assert receive_payloads(a, 1) == receive_payloads(b, 1) == [b"after"], "and not what the old process had queued"
+
+
+def test_the_totem_process_is_killed(rig: Rig) -> None:
+    with rig.client(1) as one, rig.client(2) as two, one.join("totem") as a, two.join("totem") as b:
+        receive(a, 2)
+        receive(b, 1)
+        rig.ring.stop_totem(1)
+        assert [type(event) for event in receive(b, 2)] == [ConfigChange, RingChange]
+        with pytest.raises(totemd.TryAgain):
+            while True:
+                a.mcast(b"x", wait=False)
+        assert one.ring is None
+        rig.ring.start_totem(1)
+        events = receive_until(a, lambda events: bool(changes(events)))
+        assert isinstance(events[0], Rejoined) and isinstance(events[1], ConfigChange)
+        receive_until(b, lambda events: any(len(change.members) == 2 for change in changes(events)))
+        a.mcast(b"after")
+        assert payloads(receive_until(b, lambda events: b"after" in payloads(events))) == [b"after"]
+        wait_until(lambda: one.ring is not None and one.ring.members == (1, 2), "the ring")
+
+
+def test_a_message_sent_while_away_waits_for_the_return(rig: Rig) -> None:
+    with rig.client(1) as one, one.join("away") as a:
+        receive(a, 1)
+        rig.kill(1)
+        with pytest.raises(TimeoutError):
+            a.receive(0.05)
+        assert not one.connected and not a.is_member
+        with pytest.raises(totemd.TryAgain):
+            a.mcast(b"impatient", wait=False)
+        rig.start(1)
+        a.mcast(b"patient")
+        rejoined, change, message = receive(a, 3)
+        assert rejoined == Rejoined(0, "away") and isinstance(change, ConfigChange)
+        assert payloads([message]) == [b"patient"]
+
+
+def test_a_clean_stop_shows_processes_that_end(rig: Rig) -> None:
+    """C6: a daemon that is stopped, as opposed to a node that fails."""
+    with rig.client(1) as one, rig.client(2) as two, one.join("stop") as a, two.join("stop") as b:
+        receive(b, 1)
+        rig.terminate(1)
+        receive_until(
+            b,
+            lambda events: any(
+                change.left == (Member(1, os.getpid(), Reason.PROCESS_DOWN),) for change in changes(events)
+            ),
+        )
+        assert a.name == "stop"
+
+
+def test_a_member_that_does_not_read_is_expelled(rig: Rig) -> None:
+    with rig.client(1) as one, rig.client(2) as lazy, one.join("lazy") as a, lazy.join("lazy") as stuck:
+        receive(a, 2)
+        chunk, reason = bytes(totemd.MESSAGE_BYTES_MAX), None
+        for _ in range(100):
+            a.mcast(chunk)
+            event = a.receive(DEADLINE)
+            if isinstance(event, ConfigChange):
+                reason = event.left[0].reason
+                break
+        assert reason is Reason.EXPELLED
+        with pytest.raises(totemd.Expelled, match="unread"):
+            while True:
+                stuck.receive(DEADLINE)
+        with pytest.raises(totemd.Expelled):
+            stuck.mcast(b"x")
+        with lazy.join("lazy", timeout=DEADLINE) as again:
+            assert len(again.members) == 2
+
+
+def test_a_stranger_is_not_let_in(rig: Rig) -> None:
+    """Root may; an ordinary user only when the rules say so."""
+    if os.getuid() != 0:
+        pytest.skip("needs root, to be somebody else")
+    nobody = 65_534
+    for path in (rig.run_dirs[1].parent, rig.run_dirs[1]):
+        path.chmod(0o755)
+    code = (
+        "import os, sys, totemd\n"
+        f"os.setgroups([]); os.setgid({nobody}); os.setuid({nobody})\n"
+        "try: totemd.Client(sys.argv[1]); print('in')\n"
+        "except totemd.AccessDenied as error: print('denied', error)\n"
+    )
+    command = [sys.executable, "-c", code, str(rig.run_dirs[1])]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("denied user 65534")
+    rig.terminate(1)
+    rig.start(1, nobody)
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "in\n"
