@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any
@@ -26,7 +27,6 @@ from .events import Event, RingChange
 from .readiness import Readiness
 from .subscription import Stage, Subscription
 from .view import CONNECT_SECONDS, LEAVE_SECONDS, ROLE, SERVICE_NAME, ClientView, GroupView, socket_path
-
 
 LOOK_EVERY = 256
 """A program that only sends takes what arrives after so many messages: credit, and the news that it is away."""
@@ -136,6 +136,12 @@ class Client(ClientView):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        connection = getattr(self, "_connection", None)
+        if connection is not None and connection.is_open:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+            self.close()
 
     # -- for Group
 

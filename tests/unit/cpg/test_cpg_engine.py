@@ -12,7 +12,6 @@ from totemd.ipc.ids import MESSAGE_BYTES_MAX, Guarantee, Reason, RingId
 from totemd.ipc.messages.common import Refused
 from totemd.ipc.messages.cpg import (
     BATCH_BYTES_MAX,
-    CLIENT_CREDIT_BYTES,
     TO_CLIENT,
     Away,
     Changed,

@@ -1,0 +1,149 @@
+"""cpg.sock as a stranger to this package sees it: plain ZeroMQ and msgpack (docs/protocol.md)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+import zmq
+from cpgkit import Rig, receive_payloads
+from totemd.ipc.paths import CPG_SOCKET
+
+
+class Stranger:
+    """A client in some other language."""
+
+    def __init__(self, rig: Rig, node_id: int) -> None:
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.DEALER)
+        self.socket.connect(f"ipc://{rig.run_dirs[node_id] / CPG_SOCKET}")
+
+    def send(self, *payload: bytes, **message: Any) -> None:
+        self.socket.send_multipart([msgspec.msgpack.encode(message), *payload])
+
+    def receive(self) -> tuple[dict[str, Any], list[bytes]]:
+        assert self.socket.poll(10_000), "nothing came"
+        control, *payload = self.socket.recv_multipart()
+        return msgspec.msgpack.decode(control), payload
+
+    def until(self, kind: str) -> tuple[dict[str, Any], list[bytes]]:
+        while (message := self.receive())[0]["type"] != kind:
+            pass
+        return message
+
+    def close(self) -> None:
+        self.send(type="goodbye")
+        self.context.destroy(linger=1_000)
+
+
+@pytest.fixture
+def stranger(pair: Rig) -> Iterator[Stranger]:
+    made = Stranger(pair, 1)
+    yield made
+    made.close()
+
+
+def test_a_member_in_a_few_lines(pair: Rig, stranger: Stranger) -> None:
+    with pair.client(2) as two, two.join("plain") as group:
+        stranger.send(type="hello", role="client", protocol=[1, 7], software="a newer minor version", extra={"x": 1})
+        welcome, _ = stranger.receive()
+        assert welcome["type"] == "welcome" and welcome["node_id"] == 1 and welcome["credit"] >= 1024 * 1024
+        ring, _ = stranger.receive()
+        assert ring["type"] == "ring" and ring["members"] == [1, 2]
+        stranger.send(type="join", group=b"plain")
+        changed, _ = stranger.receive()
+        me = [1, welcome["pid"]]
+        assert changed["type"] == "changed" and me in changed["members"] and changed["joined"] == [[*me, 1]]
+        stranger.send(b"\x05\0\0\0hello\0\0\0\0", type="mcast", group=b"plain", count=2, guarantee=3)
+        assert receive_payloads(group, 2) == [b"hello", b""]
+        group.mcast(b"welcome")
+        own, batch = stranger.until("messages")
+        assert (own["node"], own["pid"], own["count"]) == (1, welcome["pid"], 2) and len(batch[0]) == 13
+        _, batch = stranger.until("messages")
+        assert batch == [b"\x07\0\0\0welcome"]
+        stranger.send(type="consumed", messages=4)
+        stranger.send(type="leave", group=b"plain")
+        changed, _ = stranger.until("changed")
+        assert changed["left"] == [[*me, 2]]
+        stranger.send(type="goodbye")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "word"),
+    [([2, 0], "major version 1"), ([0, 9], "major version 1"), ("1.0", "protocol"), ([1], "protocol")],
+)
+def test_a_wrong_version_is_told_what_is_spoken(stranger: Stranger, protocol: object, word: str) -> None:
+    stranger.send(type="hello", role="client", protocol=protocol)
+    refused, _ = stranger.receive()
+    assert refused["type"] == "refused" and word in refused["detail"]
+
+
+def test_who_has_not_said_hello_is_told_so(stranger: Stranger) -> None:
+    stranger.send(type="join", group=b"g")
+    assert stranger.receive()[0]["type"] == "unwelcome"
+
+
+@pytest.mark.parametrize(
+    ("message", "word"),
+    [
+        ({"type": "no such verb"}, "type"),
+        ({"type": "join"}, "group"),
+        ({"type": "join", "group": b""}, "group"),
+        ({"type": "join", "group": b"x" * 129}, "group"),
+        ({"type": "join", "group": 5}, "group"),
+        ({"type": "mcast", "group": b"g", "count": 0}, "count"),
+        ({"type": "mcast", "group": b"g", "count": 1, "guarantee": 1}, "guarantee"),
+        ({"type": "consumed", "messages": -1}, "messages"),
+    ],
+)
+def test_a_message_that_is_none_is_refused_by_name(stranger: Stranger, message: dict[str, Any], word: str) -> None:
+    stranger.send(type="hello", role="client")
+    stranger.until("ring")
+    stranger.send(**message)
+    refused, _ = stranger.receive()
+    assert refused["type"] == "refused" and refused["status"] == "malformed" and word in refused["detail"]
+    stranger.send(type="join", group=b"still here")
+    assert stranger.receive()[0]["type"] == "changed"
+
+
+def test_what_was_not_done_is_told_per_group(stranger: Stranger) -> None:
+    stranger.send(type="hello", role="client")
+    stranger.until("ring")
+    stranger.send(type="leave", group=b"never joined")
+    failed, _ = stranger.receive()
+    assert (failed["type"], failed["verb"], failed["status"]) == ("failed", "leave", "not-member")
+    stranger.send(b"\1\0\0\0x", type="mcast", group=b"never joined", count=1)
+    assert stranger.until("failed")[0]["verb"] == "mcast"
+    stranger.send(type="join", group=b"limit")
+    stranger.until("changed")
+    size = 1024 * 1024 + 1
+    stranger.send(size.to_bytes(4, "little") + bytes(size), type="mcast", group=b"limit", count=1)
+    failed, _ = stranger.until("failed")
+    assert failed["status"] == "too-large" and "1048576" in failed["detail"]
+
+
+def test_noise_disturbs_nobody(pair: Rig) -> None:
+    chance = random.Random(7)
+    with pair.client(2) as two, two.join("noise") as group:
+        for greeted in (False, True):
+            noise = Stranger(pair, 2)
+            if greeted:
+                noise.send(type="hello", role="client")
+            valid = msgspec.msgpack.encode({"type": "mcast", "group": b"noise", "count": 1, "guarantee": 2})
+            for _ in range(2_000):
+                first = chance.randbytes(chance.randrange(40))
+                if chance.random() < 0.5:
+                    mutated = bytearray(valid)
+                    mutated[chance.randrange(len(valid))] = chance.randrange(256)
+                    first = bytes(mutated)
+                noise.socket.send_multipart(
+                    [first, *(chance.randbytes(chance.randrange(9)) for _ in range(chance.randrange(3)))]
+                )
+            noise.until("refused")
+            noise.close()
+        group.mcast(b"after")
+        assert receive_payloads(group, 1) == [b"after"]
+        assert pair.processes[2].poll() is None
