@@ -220,6 +220,9 @@ class BlockingConnection(Generic[M]):
             self._endpoint.send([encode(Heartbeat())])
             self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
         else:
+            if self._endpoint is not None:
+                # A slow server may have let this connection in already; see `Connection._hello_again`.
+                self._endpoint.send([encode(Goodbye())])
             self._connect()
 
     def _connect(self) -> None:

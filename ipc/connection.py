@@ -102,6 +102,10 @@ class Connection(Generic[M_contra]):
 
     def _hello_again(self) -> None:
         if not self.is_open:
+            if self._endpoint is not None:
+                # A slow server may have let this connection in already.  It must not go on believing in it: the
+                # process is alive, so nothing else would ever end that session.
+                self._endpoint.send([encode(Goodbye())])
             self._connect()
 
     def _drop(self) -> None:

@@ -135,7 +135,11 @@ class ServiceFeed:
         if channel is None:
             raise InvalidArgument(f"no service {hello.role!r}; there are {', '.join(sorted(CHANNELS))}")
         if channel in self._streams:
-            raise AlreadyMember(f"service {hello.role} is attached already")
+            session, _ = self._streams[channel]
+            if session.pid != credentials.pid:
+                raise AlreadyMember(f"service {hello.role} is attached already")
+            # The same process connects anew, so it has given up its former connection and does not read there.
+            self._server.dismiss(session)
         return SERVICE_CREDIT_BYTES
 
     def opened(self, session: Session) -> None:
