@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from ...ipc.errors import InvalidArgument, MalformedMessage, MessageTooLarge
 from ...ipc.ids import MESSAGE_BYTES_MAX, Guarantee
-from ...ipc.messages.cpg import LENGTH_BYTES
+from ...ipc.messages.cpg import BATCH_BYTES_MAX, LARGE_BATCH_BYTES_MAX, LENGTH_BYTES
 
 BytesLike = bytes | bytearray | memoryview
 """What a message may be given as; at run time anything with a buffer will do."""
@@ -65,3 +66,27 @@ def split(batch: bytes, count: int) -> list[bytes]:
     if offset != end:
         raise MalformedMessage(f"a batch of {end} bytes does not end with its {count} messages")
     return messages
+
+
+def checked_batch(payload: Sequence[bytes], count: int) -> bytes:
+    """A client's batch of *count* messages, as far as it can be judged without looking at each message.
+
+    Raises:
+        MessageTooLarge: a message, or a batch of several, above its limit.
+        InvalidArgument: not one batch, or one that cannot hold that many messages.
+    """
+    if len(payload) != 1:
+        raise InvalidArgument(f"a multicast has one payload frame, its batch; this one has {len(payload)}")
+    body, size = payload[0], len(payload[0])
+    if count == 1:
+        if size > LARGE_BATCH_BYTES_MAX:
+            raise MessageTooLarge(
+                f"a message has at most {MESSAGE_BYTES_MAX} bytes; this one has {size - LENGTH_BYTES}: split it"
+            )
+        if size != LENGTH_BYTES + int.from_bytes(body[:LENGTH_BYTES], "little"):
+            raise InvalidArgument(f"the length in front of the message does not fit the batch of {size} bytes")
+    elif size > BATCH_BYTES_MAX:
+        raise MessageTooLarge(f"a batch of several messages has at most {BATCH_BYTES_MAX} bytes; this one has {size}")
+    elif size < LENGTH_BYTES * count:
+        raise InvalidArgument(f"{size} bytes cannot hold a batch of {count} messages")
+    return body

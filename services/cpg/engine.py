@@ -14,20 +14,12 @@ from typing import Any
 import msgspec
 
 from ...ipc.codec import encode
-from ...ipc.errors import InvalidArgument, MalformedMessage, MessageTooLarge, NotMember, ProtocolError, TotemdError
-from ...ipc.ids import MESSAGE_BYTES_MAX, Guarantee, Reason, group_text
-from ...ipc.messages.common import refusal
+from ...ipc.errors import MalformedMessage, NotMember, TotemdError
+from ...ipc.ids import Guarantee, Reason, group_text
 from ...ipc.messages.cpg import (
-    BATCH_BYTES_MAX,
-    BATCH_COST_BYTES,
-    CLIENT_CREDIT_BYTES,
-    LARGE_BATCH_BYTES_MAX,
-    LENGTH_BYTES,
     Away,
     Changed,
     Consumed,
-    Credit,
-    Expelled,
     Failed,
     Join,
     Leave,
@@ -39,7 +31,9 @@ from ...ipc.messages.cpg import (
 from ...ipc.messages.stream import Attached, Delivered, Lane, Regular, StreamEvent, Submit, SubmitItem, Synchronised
 from ..envelope import Kind, disclose
 from ..sync import Completed, Output, Released, ServiceGone, SubmitState, Synchroniser, decode_epoch, enclose_state
-from .effects import Dismiss, Effect, Frames, Note, ToClients, ToRing
+from .audience import Audience
+from .batches import checked_batch
+from .effects import Effect, Frames, Note, ToRing
 from .memberships import LocalClient, Memberships
 from .outbox import Outbox
 from .state import Change, GroupState, Verdict
@@ -47,12 +41,6 @@ from .wire import Header, JoinList, Mcast, ProcJoin, ProcLeave, decode_header, d
 
 SERVICE = "cpg"
 """Role on totem.sock, and name in service lists."""
-
-BACKLOG_BYTES_MAX = 64 * 1024 * 1024
-"""Bytes that a client may leave unread; one that is further behind is expelled."""
-
-BACKLOG_BYTES_ALL_MAX = 512 * 1024 * 1024
-"""Bytes that all clients of a node together may leave unread; above, the one that is furthest behind is expelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +72,10 @@ class Engine:
 
     def __init__(self) -> None:
         self.counters = Counters()
-        self.clients: dict[LocalClient, None] = {}
-        self.unread = 0
-        """Bytes that all clients together have not consumed."""
+        self._effects: list[Effect] = []
+        self.audience = Audience(self._effects)
         self._memberships = Memberships()
         self._outbox = Outbox()
-        self._effects: list[Effect] = []
         self._node_id = 0
         self._life = 0
         self._ring = Ring(None)
@@ -101,7 +87,8 @@ class Engine:
 
     def take_effects(self) -> list[Effect]:
         """What is to be done, in order."""
-        effects, self._effects = self._effects, []
+        effects = self._effects.copy()
+        self._effects.clear()
         return effects
 
     @property
@@ -137,12 +124,12 @@ class Engine:
         self._sync = None
         self._state = GroupState(self._node_id, 0)
         self._ring = self._shown = Ring(None)
-        self._memberships.clear(self.clients)
+        self._memberships.clear(self.audience.clients)
         self._outbox.clear()
-        for client in self.clients:
-            self._return_credit(client, client.on_the_way)
-        self._publish(self.clients, Away(why))
-        self._publish(self.clients, self._shown)
+        for client in self.audience.clients:
+            self.audience.refund(client, client.on_the_way)
+        self._publish(self.audience.clients, Away(why))
+        self._publish(self.audience.clients, self._shown)
 
     def event(self, event: StreamEvent, payload: bytes | memoryview = b"") -> None:
         """The next event of the stream; *payload* is that of a `Delivered`."""
@@ -168,7 +155,7 @@ class Engine:
     def credited(self, payload_bytes: int) -> None:
         """The ring has taken so many bytes."""
         for client, cost in self._outbox.credited(payload_bytes):
-            self._return_credit(client, cost)
+            self.audience.refund(client, cost)
 
     def flush(self) -> None:
         """Submit what may go out now.  Called when a drain is over, so that batches of one drain travel together."""
@@ -183,31 +170,27 @@ class Engine:
 
     def opened(self, handle: Any, pid: int) -> LocalClient:
         """A client has connected; *handle* is what the shell knows it by."""
-        client = LocalClient(handle, pid)
-        self.clients[client] = None
+        client = self.audience.enter(handle, pid)
         self._publish((client,), self._shown)
         return client
 
     def closed(self, client: LocalClient, reason: Reason = Reason.PROCESS_DOWN) -> None:
         """A client is gone, with or without goodbye: it leaves its groups."""
-        if client in self.clients:
-            del self.clients[client]
-            self.unread -= client.unread
+        if self.audience.leave(client):
             for group in self._memberships.forget(client):
                 self._outbox.leave(client, group, reason)
 
     def received(
         self, client: LocalClient, message: Join | Leave | Multicast | Consumed, payload: Sequence[bytes]
     ) -> None:
-        """A message of a client."""
+        """A message of a client; one that is gone already says nothing any more."""
+        if client not in self.audience.clients:
+            return
         match message:
             case Multicast():
                 self._multicast(client, message, payload)
             case Consumed(messages):
-                sizes = client.unread_sizes
-                consumed = sum(sizes.popleft() for _ in range(min(messages, len(sizes))))
-                client.unread -= consumed
-                self.unread -= consumed
+                self.audience.consumed(client, messages)
             case Join(group):
                 self._attempt(client, group, Verb.JOIN)
             case Leave(group):
@@ -215,7 +198,7 @@ class Engine:
 
     def stop(self) -> bool:
         """The process ends: all members leave.  Returns whether there is anything to wait for (see `members_left`)."""
-        for client in list(self.clients):
+        for client in list(self.audience.clients):
             self.closed(client)
         self.flush()
         return self.synchronised and self.own_members() > 0
@@ -238,23 +221,19 @@ class Engine:
             self._fail(client, group, verb, error)
 
     def _multicast(self, client: LocalClient, message: Multicast, payload: Sequence[bytes]) -> None:
-        cost = BATCH_COST_BYTES + sum(len(frame) for frame in payload)
-        client.on_the_way += cost
+        cost = self.audience.charge(client, sum(len(frame) for frame in payload))
         try:
-            body = _checked_batch(message, payload)
+            body = checked_batch(payload, message.count)
             if not self._memberships.may_send(client, message.group):
                 raise NotMember(f"not a member of the group {group_text(message.group)!r}")
         except TotemdError as error:
-            self._return_credit(client, cost)
+            self.audience.refund(client, cost)
             if message.group not in client.refused:
                 # Once is enough: what else is on its way crossed with an absence, and may be a flood.
                 client.refused.add(message.group)
                 self._fail(client, message.group, Verb.MULTICAST, error)
             return
-        if client.on_the_way > CLIENT_CREDIT_BYTES:
-            overrun = ProtocolError(f"{client.on_the_way} bytes are on the way; the credit is {CLIENT_CREDIT_BYTES}")
-            self._effects.append(ToClients((client,), (encode(refusal(overrun)),)))
-            self._effects.append(Dismiss(client))
+        if self.audience.has_overdrawn(client):
             return
         self.counters.messages_submitted += message.count
         self._outbox.batch(client, message.group, message.guarantee, message.count, body)
@@ -288,7 +267,7 @@ class Engine:
         self.counters.exchanges += 1
         if self._shown != self._ring:
             self._shown = self._ring
-            self._publish(self.clients, self._shown)
+            self._publish(self.audience.clients, self._shown)
         self._effects.append(ToRing(Synchronised(done.epoch)))
 
     def _apply(self, placed: Placed) -> None:
@@ -337,61 +316,14 @@ class Engine:
         self._send(tuple(clients), (encode(message),))
 
     def _send(self, clients: tuple[LocalClient, ...], frames: Frames) -> None:
-        """Send what counts against the backlog."""
-        if not clients:
-            return
-        self._effects.append(ToClients(clients, frames))
-        size = sum(len(frame) for frame in frames)
-        self.unread += size * len(clients)
-        for client in clients:
-            client.unread += size
-            client.unread_sizes.append(size)
-            if client.unread > BACKLOG_BYTES_MAX:
-                self._expel(client)
-        if self.unread > BACKLOG_BYTES_ALL_MAX:
-            self._expel(max(self.clients, key=lambda client: client.unread))
-
-    def _expel(self, client: LocalClient) -> None:
-        if client not in self.clients:
-            return
-        why = f"{client.unread} bytes were left unread; the limit is {BACKLOG_BYTES_MAX} for a client"
-        self._note("warning", "a client that does not read was expelled", pid=client.pid, unread=client.unread)
-        self.counters.expelled += 1
-        self._effects.append(ToClients((client,), (encode(Expelled(why)),)))
-        self._effects.append(Dismiss(client))
-        self.closed(client, Reason.EXPELLED)
-
-    def _return_credit(self, client: LocalClient, cost: int) -> None:
-        client.on_the_way -= cost
-        if cost and client in self.clients:
-            self._effects.append(ToClients((client,), (encode(Credit(cost)),)))
+        for client in self.audience.send(clients, frames):
+            if client in self.audience.clients:
+                self.counters.expelled += 1
+                self.audience.expel(client)
+                self.closed(client, Reason.EXPELLED)
 
     def _note(self, level: str, text: str, **fields: Any) -> None:
         self._effects.append(Note(level, text, fields))
-
-
-def _checked_batch(message: Multicast, payload: Sequence[bytes]) -> bytes:
-    """The batch of a `Multicast`, as far as it can be judged without looking at each message.
-
-    Raises:
-        MessageTooLarge: a message, or a batch of several, above its limit.
-        InvalidArgument: not one batch, or one that cannot hold that many messages.
-    """
-    if len(payload) != 1:
-        raise InvalidArgument(f"a multicast has one payload frame, its batch; this one has {len(payload)}")
-    body, size = payload[0], len(payload[0])
-    if message.count == 1:
-        if size > LARGE_BATCH_BYTES_MAX:
-            raise MessageTooLarge(
-                f"a message has at most {MESSAGE_BYTES_MAX} bytes; this one has {size - LENGTH_BYTES}: split it"
-            )
-        if size != LENGTH_BYTES + int.from_bytes(body[:LENGTH_BYTES], "little"):
-            raise InvalidArgument(f"the length in front of the message does not fit the batch of {size} bytes")
-    elif size > BATCH_BYTES_MAX:
-        raise MessageTooLarge(f"a batch of several messages has at most {BATCH_BYTES_MAX} bytes; this one has {size}")
-    elif size < LENGTH_BYTES * message.count:
-        raise InvalidArgument(f"{size} bytes cannot hold a batch of {message.count} messages")
-    return body
 
 
 _DROPPED = {

@@ -218,10 +218,10 @@ class CpgProcess:
     def _metrics(self) -> tuple[Metric, ...]:
         engine, counters, server = self._engine, self._engine.counters, self._server
         gauges = (
-            ("cpg_clients", len(engine.clients), "Connected clients"),
+            ("cpg_clients", len(engine.audience.clients), "Connected clients"),
             ("cpg_groups", len(engine.state.groups()), "Groups of the cluster, as known here"),
             ("cpg_members_local", engine.own_members(), "Memberships of this node's processes"),
-            ("cpg_unread_bytes", engine.unread, "Bytes sent to clients that they have not consumed"),
+            ("cpg_unread_bytes", engine.audience.unread, "Bytes sent to clients that they have not consumed"),
             ("cpg_synchronised", int(engine.synchronised), "1 while messages flow"),
         )
         totals = (

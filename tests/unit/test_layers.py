@@ -86,6 +86,7 @@ LAYERS = (
         Layer(f"services.cpg.{name}", (*VOCABULARY, "ipc.codec", "ipc.messages", "services"), WORLD)
         for name in (
             "engine",
+            "audience",
             "effects",
             "memberships",
             "outbox",

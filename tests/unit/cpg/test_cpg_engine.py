@@ -26,7 +26,7 @@ from totemd.ipc.messages.cpg import (
     Ring,
 )
 from totemd.ipc.messages.stream import Attached, Delivered, Epoch, Regular, ServiceList, Submit, Synchronised
-from totemd.services.cpg import engine as engine_module
+from totemd.services.cpg import audience
 from totemd.services.cpg.effects import Dismiss, Note, ToClients, ToRing
 from totemd.services.cpg.engine import Engine
 from totemd.services.cpg.memberships import LocalClient
@@ -349,7 +349,7 @@ def test_a_client_that_ignores_its_credit_is_dismissed(bench: Bench) -> None:
 def test_a_client_that_does_not_read_is_expelled_and_the_others_go_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "BACKLOG_BYTES_MAX", 100_000)
+    monkeypatch.setattr(audience, "BACKLOG_BYTES_MAX", 100_000)
     lazy, busy = bench.member(10), bench.member(20)
     bench.got(lazy)
     for _ in range(8):
@@ -360,12 +360,12 @@ def test_a_client_that_does_not_read_is_expelled_and_the_others_go_on(
     assert isinstance(bench.got(lazy)[-1], Expelled)
     bench.loop_back()
     assert bench.engine.state.members(b"g") == ((1, 20),)
-    assert bench.engine.unread == sum(client.unread for client in bench.engine.clients) < 100_000
+    assert bench.engine.audience.unread == sum(each.unread for each in bench.engine.audience.clients) < 100_000
     assert bench.engine.counters.expelled == 1
 
 
 def test_all_clients_together_are_bounded_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "BACKLOG_BYTES_ALL_MAX", 100_000)
+    monkeypatch.setattr(audience, "BACKLOG_BYTES_ALL_MAX", 100_000)
     behind, less = bench.member(10), bench.member(20, b"other")
     bench.say(less, Multicast(b"other", 1), batch(b"x" * 30_000))
     bench.say(behind, Multicast(b"g", 1), batch(b"x" * 55_000))
