@@ -6,6 +6,7 @@ Every fault has a generator of its own, named by its index, so that leaving one 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from simcluster.chance import Chance
 from simcluster.faults import (
@@ -20,6 +21,9 @@ from simcluster.faults import (
     Partition,
     Pause,
     PlannedFault,
+    Release,
+    Several,
+    Slow,
     Trap,
 )
 from simcluster.options import TOKEN, Options
@@ -162,18 +166,40 @@ def _cascade(chance: Chance, nodes: int) -> list[Fault]:
 
 
 def _hole(chance: Chance, nodes: int) -> list[Fault]:
-    """A node's messages reach some only, or nobody; then it is gone."""
+    """A node's messages reach some only, or nobody; it passes the token on, and is gone before it can repeat them."""
+    return _hole_by(chance, nodes, chance.integer(1, nodes), ())
+
+
+def _shatter(chance: Chance, nodes: int) -> list[Fault]:
+    """A hole; then the first that installs the ring after it is cut off at once from those who acknowledged only."""
     node = chance.integer(1, nodes)
+    others = [other for other in _nodes(nodes) if other != node]
+    traps = tuple(Trap(other, "TransitionalConfiguration", 0, _partition(chance, nodes)[0]) for other in others)
+    return _hole_by(chance, nodes, node, traps)
+
+
+def _hole_by(chance: Chance, nodes: int, node: int, then: tuple[Fault, ...]) -> list[Fault]:
     others = chance.shuffled([other for other in _nodes(nodes) if other != node])
-    deaf = tuple((node, other) for other in others[: chance.integer(1, len(others))])
+    deaf = others if chance.happens(0.6) else others[: chance.integer(1, len(others))]
     gone: Fault = Crash((node,), (_downtime(chance),))
     if chance.happens(0.5):
         gone = Partition(((node,), tuple(sorted(others))))
-    lossy = Lossy(("Mcast",), deaf, chance.choice((0.5, 1.0)), 0.5)
-    return [
-        Trap(node, "Originated", chance.integer(0, 2), lossy),
-        Trap(node, chance.choice(("Unicast", "Multicast", "Multicast")), chance.integer(0, 12), gone),
-    ]
+    silence = Lossy(("Mcast",), tuple((node, other) for other in deaf), chance.choice((0.5, 1.0)), 0.5)
+    passed_on = Trap(node, "Unicast", chance.choice((0, 0, 0, 1, 3)), Several((*then, gone)))
+    return [Trap(node, "Originated", chance.integer(0, 2), Several((silence, passed_on)))]
+
+
+def _late(chance: Chance, nodes: int) -> list[Fault]:
+    """A node's messages are so late that the next ring, without it, is being formed when they reach somebody."""
+    node = chance.integer(1, nodes)
+    others = chance.shuffled([other for other in _nodes(nodes) if other != node])
+    slow = tuple((node, other) for other in (others if chance.happens(0.6) else others[:2]))
+    gone: Fault = Leave(node, _downtime(chance))
+    if chance.happens(0.3):
+        gone = Crash((chance.choice((node, others[-1])),), (chance.spread(0.002, 0.02),))
+    at_last = Trap(others[0], chance.choice(("commit", "recovery", "recovery")), 0, Release(others[0]))
+    passed_on = Trap(node, "Unicast", chance.choice((0, 0, 0, 1, 3)), Several((at_last, gone)))
+    return [Trap(node, "Originated", chance.integer(0, 2), Several((Slow(("Mcast",), slow, inf, 0.5), passed_on)))]
 
 
 def _leave(chance: Chance, nodes: int) -> list[Fault]:
@@ -216,7 +242,17 @@ _PAUSES: tuple[tuple[float, Maker], ...] = ((3, _pause),)
 _LOSSES: tuple[tuple[float, Maker], ...] = ((2, _lossy), (5, _drop_next), (1, _deaf))
 
 _MAKERS: dict[str, tuple[tuple[float, Maker], ...]] = {
-    "mixed": (*_PARTITIONS, *_CRASHES, *_PAUSES, *_LOSSES, (8, _fault_at), (5, _cascade), (5, _hole)),
+    "mixed": (
+        *_PARTITIONS,
+        *_CRASHES,
+        *_PAUSES,
+        *_LOSSES,
+        (8, _fault_at),
+        (5, _cascade),
+        (3, _hole),
+        (4, _shatter),
+        (3, _late),
+    ),
     "calm": (),
     "loss": _LOSSES,
     "crash": _CRASHES,

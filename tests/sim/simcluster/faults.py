@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from simcluster.network import LossRule, Network
+from simcluster.network import LagRule, LossRule, Network
 
 
 class Stage(Protocol):
@@ -127,6 +127,18 @@ class Trap:
 
 
 @dataclass(frozen=True, slots=True)
+class Several:
+    """Faults that happen together, in this order."""
+
+    faults: tuple[Fault, ...]
+
+    def apply(self, stage: Stage) -> None:
+        """All of them."""
+        for fault in self.faults:
+            fault.apply(stage)
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """A node shuts down cleanly and comes back."""
 
@@ -167,7 +179,46 @@ class Lossy:
         stage.network.rules.append(LossRule(self.types, self.links, self.share, until, self.skip, self.count))
 
 
-Fault = Partition | Isolate | CutLinks | CutNeighbours | Heal | Crash | Trap | Leave | Pause | Lossy
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """Delay packets for a while: see `LagRule`."""
+
+    types: tuple[str, ...]
+    links: tuple[tuple[int, int], ...]
+    lag: float
+    seconds: float
+
+    def apply(self, stage: Stage) -> None:
+        """Add the rule."""
+        stage.network.lags.append(LagRule(self.types, self.links, self.lag, stage.now() + self.seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a `Slow` of infinite lag holds for a node arrives now."""
+
+    node: int
+
+    def apply(self, stage: Stage) -> None:
+        """Let it arrive."""
+        stage.network.release(self.node)
+
+
+Fault = (
+    Partition
+    | Isolate
+    | CutLinks
+    | CutNeighbours
+    | Heal
+    | Crash
+    | Trap
+    | Several
+    | Leave
+    | Pause
+    | Lossy
+    | Slow
+    | Release
+)
 
 
 @dataclass(frozen=True, slots=True)

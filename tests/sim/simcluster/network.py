@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import inf
 
 from simcluster.chance import bits_at, purpose_key
 from simcluster.options import Weather
@@ -53,6 +54,17 @@ class LossRule:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class LagRule:
+    """Extra delay for a while: of some packet types, on some links."""
+
+    types: tuple[str, ...]
+    links: tuple[tuple[int, int], ...]
+    lag: float
+    """Seconds; infinite: held until `Network.release`."""
+    until: float
+
+
 class Network:
     """Carries packets between nodes 1 … n, more or less."""
 
@@ -62,6 +74,8 @@ class Network:
         self.carried: Counter[type] = Counter()
         """Packets taken for one receiver each, by type."""
         self.rules: list[LossRule] = []
+        self.lags: list[LagRule] = []
+        self._held: list[tuple[int, tuple[int, int], object]] = []
         self._scheduler = scheduler
         self._arrive = arrive
         self._weather = weather
@@ -97,6 +111,13 @@ class Network:
         for link in self._links:
             self._cut[link] = False
 
+    def release(self, receiver: int) -> None:
+        """Deliver what is held for *receiver*."""
+        mine = [flight for flight in self._held if flight[1][1] == receiver]
+        self._held = [flight for flight in self._held if flight[1][1] != receiver]
+        for flight in mine:
+            self._scheduler.at(self._scheduler.now, self._land, flight)
+
     def calm(self) -> None:
         """From now on a perfect network: nothing is lost, and what is still under way is forgotten."""
         self._weather = replace(
@@ -104,6 +125,8 @@ class Network:
         )
         self._loss = dict.fromkeys(self._links, 0.0)
         self.rules.clear()
+        self.lags.clear()
+        self._held.clear()
         self.heal()
         self._epoch += 1
 
@@ -148,14 +171,24 @@ class Network:
             delay += weather.data_lag * even
         elif weather.token_lag and isinstance(packet, Token | CommitToken):
             delay += weather.token_lag * even
+        if self.lags:
+            delay += self._lag(link, packet)
         fate = (bits >> 21) * _PER_FIELD * 0.5
         if fate < weather.tail:
             delay += min(weather.tail_delay, weather.latency * weather.tail / (fate + 1e-9))
         now = self._scheduler.now
+        if delay == inf:
+            self._held.append((self._epoch, link, content))
+            return
         self._scheduler.at(now + delay, self._land, (self._epoch, link, content))
         if 1 - fate < weather.duplicates:
             later = delay + weather.duplicate_delay * even
             self._scheduler.at(now + later, self._land, (self._epoch, link, content))
+
+    def _lag(self, link: tuple[int, int], packet: AnyPacket) -> float:
+        self.lags = [rule for rule in self.lags if rule.until > self._scheduler.now]
+        kind = type(packet).__name__
+        return max((rule.lag for rule in self.lags if kind in rule.types and link in rule.links), default=0.0)
 
     def _land(self, flight: tuple[int, tuple[int, int], object]) -> None:
         epoch, (sender, receiver), content = flight

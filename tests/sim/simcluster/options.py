@@ -164,7 +164,7 @@ def _weather(chance: Chance, profile: str) -> Weather:
         duplicate_delay=chance.spread(0.002, 3 * TOKEN),
         tail=chance.choice((0.0, 0.002, 0.02)) if rough else 0.0,
         tail_delay=chance.spread(0.02, 2 * TOKEN),
-        data_lag=chance.choice((0.0, 0.0, 0.004, 0.02)) if rough else 0.0,
+        data_lag=chance.choice((0.0, 0.0, 0.01, 0.06)) if rough else 0.0,
         token_lag=chance.choice((0.0, 0.0, 0.004)) if rough else 0.0,
     )
 
@@ -176,7 +176,7 @@ def _load(chance: Chance) -> Load:
         burst=burst,
         senders=chance.weighted(((8, "all"), (1.5, "one"), (0.3, "none"))),
         bytes_max=chance.choice((1, 60, 300, 3_000)),
-        safe=chance.choice((0.0, 0.1, 0.3, 0.5, 1.0)),
+        safe=chance.choice((0.0, 0.1, 0.3, 0.5, 0.7, 1.0)),
         messages_max=300,
     )
 
