@@ -19,11 +19,12 @@ from simcluster.history import History
 from simcluster.network import Network
 from simcluster.node import Node
 from simcluster.options import Options
+from simcluster.scenario import Request, Script
 from simcluster.scheduler import Livelock, Scheduler
 from simcluster.trace import Trace
 from simcluster.violation import Violation
 from simcluster.wire_watch import WireWatch
-from simcluster.workload import Workload
+from simcluster.workload import ScriptedLoad, Workload
 from simcluster.world import Tripwire, World
 from totemd.executive.totem.wire.packets import Token
 
@@ -51,13 +52,22 @@ class Outcome:
     """Seconds from the last fault to the ring of all nodes; None if it was never formed."""
     coverage: Counter[str]
     history: History = field(repr=False)
+    requests: list[Request] = field(repr=False)
+    """What the applications submitted."""
 
 
 class Cluster:
     """All of one run; also the stage that faults act on."""
 
-    def __init__(self, options: Options, *, trace: Trace | None = None, without: Collection[int] = ()) -> None:
-        """*without*: indices of faults to leave out."""
+    def __init__(
+        self,
+        options: Options,
+        *,
+        trace: Trace | None = None,
+        without: Collection[int] = (),
+        script: Script | None = None,
+    ) -> None:
+        """*without*: indices of faults to leave out; *script*: faults and load, instead of those of the seed."""
         self.options = options
         self.trace = trace or Trace()
         self.history = History()
@@ -72,12 +82,16 @@ class Cluster:
         for node in self.nodes:
             start = Chance(options.seed, "start", node.id).between(0, options.start_spread)
             self.scheduler.at(start, node.boot)
-        faults = plan(options)
+        faults = plan(options) if script is None else script.faults
         for planned in faults:
             if planned.index not in without:
                 self.scheduler.at(planned.time, self._strike, planned)
         end = options.fault_seconds + LOAD_AFTER_FAULTS
-        self._load = Workload(options, self.scheduler, self.nodes, [planned.time for planned in faults], end)
+        self._load: Workload | ScriptedLoad
+        if script is None:
+            self._load = Workload(options, self.scheduler, self.nodes, [planned.time for planned in faults], end)
+        else:
+            self._load = ScriptedLoad(self.scheduler, self.nodes, script.requests)
 
     def run(self) -> Outcome:
         """Run to the end and check everything."""
@@ -113,6 +127,7 @@ class Cluster:
             self._converged_after,
             self.coverage,
             self.history,
+            self._load.requests,
         )
 
     # ------------------------------------------------------------------- stage

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from simcluster.chance import Chance
 from simcluster.node import Node
 from simcluster.options import Options
+from simcluster.scenario import Request
 from simcluster.scheduler import Scheduler
 
 FRAMES_PER_MESSAGE_MAX = 6
@@ -26,6 +27,8 @@ class Workload:
         self, options: Options, scheduler: Scheduler, nodes: Sequence[Node], fault_times: Sequence[float], end: float
     ) -> None:
         self.submitted = 0
+        self.requests: list[Request] = []
+        """What was submitted, as a script says it."""
         self._options = options
         self._scheduler = scheduler
         self._end = end
@@ -67,4 +70,22 @@ class Workload:
         pattern = chance.bits().to_bytes(8, "big")
         if node.ring is not None and not node.paused and node.ring.backlog_bytes < CREDIT_FRAMES * frame:
             self.submitted += 1
+            self.requests.append(Request(self._scheduler.now, node.id, size, safe))
             node.submit((pattern * (size // 8 + 1))[:size], safe=safe)
+
+
+class ScriptedLoad:
+    """Submits what a script says, at nodes that are up then."""
+
+    def __init__(self, scheduler: Scheduler, nodes: Sequence[Node], requests: Sequence[Request]) -> None:
+        self.submitted = 0
+        self.requests = list(requests)
+        self._nodes = nodes
+        for turn in enumerate(requests):
+            scheduler.at(turn[1].time, self._submit, turn)
+
+    def _submit(self, turn: object) -> None:
+        assert isinstance(turn, tuple)
+        index, request = turn
+        self.submitted += 1
+        self._nodes[request.node - 1].submit(request.payload(index), safe=request.safe)
