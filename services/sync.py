@@ -3,7 +3,7 @@
 Nodes that come together know different things.  After each regular configuration, and after each `ServiceUp`, every
 node's service submits its state as an ordered message; the exchange is complete where the last of them stands in the
 order, which is one place for all nodes.  Application messages ordered after its start wait until then, so that every
-receiver knows every sender.  Reference: totem.md §8.3 to §8.7.
+receiver knows every sender.  Source: docs/totem.md §8.
 
 ```
  Attached ──► DORMANT ── own ServiceUp, Regular ──► EXCHANGING ── last state, ServiceList or ServiceDown ──► COMPLETE

@@ -4,7 +4,7 @@
  UNJOINED ── join ──► JOIN_STARTED ── own join delivered ──► JOIN_COMPLETED ── leave ──► LEAVE_STARTED ──► UNJOINED
                            └──────────────────── leave, death, expulsion ───────────────────▲   own leave delivered
 ```
-Reference: totem.md §8.2, with two differences: a leave is accepted while the join is still on its way, and a join
+As in corosync's exec/cpg.c, with two differences: a leave is accepted while the join is still on its way, and a join
 while the leave is (it starts when the leave is delivered), since one order of submissions makes both harmless.
 """
 

@@ -1,7 +1,8 @@
 """Who is in which group, everywhere: pure, and equal on all nodes that have exchanged their state.
 
 Each operation is applied at its place in the total order and returns the membership changes that it makes, which the
-local members of the group are told.  Reference: totem.md §8.2, §8.3; corosync-features.md §5.3 (C2 to C9).
+local members of the group are told.  Source: docs/totem.md §8; for what members are told and in which order,
+cpg_initialize(3) and corosync's exec/cpg.c.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Verdict(enum.Enum):
 
 
 class GroupState:
-    """The memberships of all processes of the ring; `process_info` of the reference.
+    """The memberships of all processes of the ring; corosync's `process_info` list (exec/cpg.c).
 
     Each node's *life* is known from its state at the last exchange; what an earlier life of its cpg process left in a
     queue changes nothing.
@@ -98,7 +99,7 @@ class GroupState:
     ) -> list[Change]:
         """A state exchange is complete: nodes *left*; *lists* holds what each runs, and nothing runs on *without*.
 
-        The changes are in the order of C9: nodes that went, then processes that came, then processes that ended
+        The changes are in corosync's order: nodes that went, then processes that came, then processes that ended
         unseen.  A node that went and returned does both, since it has missed messages.  Own processes never change.
         """
         others = {node: joins for node, joins in lists.items() if node != self._node_id}

@@ -55,7 +55,7 @@ class Mcast(msgspec.Struct, frozen=True, array_like=True, tag=3):
     count: Count
     guarantee: Guarantee
     ring: RingId
-    """Where the sender's node was when it handed the batch to the ring (reference: totem.md §8.6)."""
+    """Where the sender's node was when it handed the batch to the ring (docs/totem.md §8)."""
 
 
 class JoinList(msgspec.Struct, frozen=True, array_like=True):

@@ -409,7 +409,7 @@ def test_who_failed_or_is_not_through_owes_nothing() -> None:
 
 
 def test_a_message_behind_a_hole_may_be_delivered_if_its_sender_did_not_know_what_is_missing() -> None:
-    """Worked example of the reference (totem.md §6.8): 8 of node 2 is delivered behind the lost 7 of node 3."""
+    """docs/totem.md §6, the install: 8 of node 2 is delivered behind the lost 7 of node 3."""
     story = Story()
     together(story, ALL)
     story.send(3, 1, FIRST, 1)

@@ -1,4 +1,4 @@
-"""Is the simulation strong enough?  Broken protocols must be caught (reference: totem.md §10.6).
+"""Is the simulation strong enough?  Broken protocols must be caught.
 
 The rare ones need hundreds of seeds; they run with `TOTEMD_SIM_MUTANTS=all`.
 """

@@ -1,7 +1,7 @@
 """Histories arranged the way the properties speak of them: stays in a configuration, and the order of each ring.
 
-Notation of the reference (totem.md §9.1): `com_p(c)` is a `Stay`, the regular configuration *c* at *p* together with
-the transitional one that followed it there.
+As in Moser et al., Extended Virtual Synchrony (ICDCS 1994): `com_p(c)` is a `Stay`, the regular configuration *c* at
+*p* together with the transitional one that followed it there.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Extended virtual synchrony, checked on the histories of a finished run.
 
-Properties E1 to E18 of the reference (totem.md §9.2), one function each, in `properties_single` (about one process or
+Properties E1 to E18 (docs/totem.md §9), one function each, in `properties_single` (about one process or
 one identifier at a time) and `properties_joint` (about several processes).
 """
 

@@ -56,7 +56,7 @@ REQUIRED = (
     "pause.short",
     "inbox.overflow",
 )
-"""Counters that a batch of a thousand runs of the mixed profile must not leave at zero (reference: totem.md §10.5)."""
+"""Counters that a batch of a thousand runs of the mixed profile must not leave at zero."""
 
 OLD_RINGS_COUNTED = 3
 

@@ -1,4 +1,4 @@
-"""What each process saw: the histories that extended virtual synchrony is a statement about (reference: totem.md §9.1).
+"""What each process saw: the histories that extended virtual synchrony is a statement about (docs/totem.md §9).
 
 One history per process incarnation, named (node, boot ring sequence).  Entries carry a global serial, so that
 "earlier" means something between histories.

@@ -1,4 +1,4 @@
-"""What must be true once the faults have stopped (reference: totem.md §10.4).
+"""What must be true once the faults have stopped (docs/totem.md §9).
 
 L1  all nodes operational in one ring of all of them       L4  no further configuration change for 10 T
 L2  the state exchange of that ring is complete            L5  an idle ring's traffic is a token per hold time

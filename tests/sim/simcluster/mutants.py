@@ -1,4 +1,4 @@
-"""Broken variants of the protocol: each must be noticed, else the simulation is too gentle (reference: totem.md §10.6).
+"""Broken variants of the protocol: each must be noticed, else the simulation is too gentle.
 
 A mutant patches the core for the length of a `with` block.  Functions are replaced in every module that imported them.
 """

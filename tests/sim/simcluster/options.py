@@ -14,7 +14,7 @@ from totemd.executive.totem.core.parameters import RingParameters
 NODES_LOW, NODES_HIGH = 3, 5
 
 TOKEN = 0.4
-"""Token timeout in seconds; the others follow from it as in a real configuration (reference: totem.md §3.1)."""
+"""Token timeout in seconds; the others follow from it as in a real configuration (docs/totem.md §3)."""
 CONSENSUS = 1.2 * TOKEN
 RETRANSMIT = TOKEN / 4.2
 HOLD = 0.8 * RETRANSMIT - 0.010
@@ -104,7 +104,7 @@ class Options:
 
     @property
     def convergence_bound(self) -> float:
-        """B of the reference (totem.md §10.4): one ring of all nodes this long after the last fault, at the latest."""
+        """One ring of all nodes this long after the last fault, at the latest."""
         ring = self.ring
         backoff = ring.merge_backoff_max or 16 * ring.token
         return 4 * (ring.token + ring.consensus) + 2 * ring.merge + ring.hold + backoff

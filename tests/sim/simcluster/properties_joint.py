@@ -1,7 +1,7 @@
 """The properties of extended virtual synchrony that compare processes with each other.
 
-Reference: totem.md §9.2.  "Live only" there means that a process that failed in the configuration, or is still in it
-at the end of the run, owes nothing: its `Ending` is not `CLOSED`.
+Source: docs/totem.md §9; Moser et al., Extended Virtual Synchrony (ICDCS 1994).  A process that failed in the
+configuration, or is still in it at the end of the run, owes nothing: its `Ending` is not `CLOSED`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The properties of extended virtual synchrony that concern one process, one message or one identifier at a time.
 
-Reference: totem.md §9.2.
+Source: docs/totem.md §9; Moser et al., Extended Virtual Synchrony (ICDCS 1994).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The services of a simulated node: submit, take what is delivered, and exchange state after a ring change.
 
-The exchange is the smallest that keeps the rules of the reference (totem.md §8.4): one message of the SYNC lane per
-node and ring, which names the ring; complete when those of all members have been delivered on it, be it in the
-transitional configuration that follows.
+The exchange is the smallest that keeps the rules of docs/totem.md §8: one message of the SYNC lane per node and ring,
+which names the ring; complete when those of all members have been delivered on it, be it in the transitional
+configuration that follows.
 """
 
 from __future__ import annotations

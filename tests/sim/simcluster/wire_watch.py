@@ -1,4 +1,4 @@
-"""Invariants that can be seen on what nodes send (reference: totem.md §9.2, "consequences").
+"""Invariants that can be seen on what nodes send (docs/totem.md §4, §9).
 
 W1  two tokens with equal (ring, hop) never differ
 W2  two frames with equal (ring, seq) never differ

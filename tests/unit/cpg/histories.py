@@ -1,4 +1,23 @@
-"""What must be true of all that the members of all groups saw (totem.md §9 E10, E19; corosync's contract C1 to C5)."""
+"""What must be true of all that the members of all groups saw.
+
+C numbers name what corosync promises the members of a group (cpg_initialize(3), cpg_join(3), exec/cpg.c):
+
+* C1: all members see one sequence of messages and membership changes.
+* C2: a joiner's first event is its own join, and every message ordered after that follows.
+* C3: everybody sees a change at the same place, with the same sorted list of members.
+* C4: a sender gets its own messages back, at their place in the order.
+* C5: who leaves gets one last change, with itself in `left`, and nothing after it.
+* C6: a process that ends without leaving, or whose node stops in order, is in `left` as PROCDOWN.
+* C7: the members of a node that is lost go in one change per group, as NODEDOWN, after its last messages.
+* C8: when partitions merge, the members of the other side come as NODEUP; one's own side does not appear.
+* C9: at a ring change a group learns first who is down with a node, then who is up, then who ended meanwhile.
+* C14: a message of somebody who is no member here is dropped.
+* C15: each sender's messages come in its order, whole, and once.
+
+E numbers are the checker's, in tests/sim/simcluster (docs/totem.md §9): E10 one total order, E17 quiet transitions,
+E18 an exchange completes at one place.  E19, of groups only: the list of members is the sum of the changes, and whoever
+sends is a member.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many nodes, any interleaving: all members of a group see the same sequence (totem.md §9 E17 to E19)."""
+"""Many nodes, any interleaving: all members of a group see the same sequence (docs/totem.md §9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is in which group: the table of totem.md §8.2 and the order of changes of corosync's contract (C2 to C9, C14)."""
+"""Who is in which group: joins and leaves, exchanges, the order of changes (C2 to C9, C14 of `histories`)."""
 
 from __future__ import annotations
 

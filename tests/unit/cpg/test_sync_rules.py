@@ -1,4 +1,4 @@
-"""The state exchange, rule by rule (totem.md §8.3 to §8.7)."""
+"""The state exchange, rule by rule (docs/totem.md §8)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_the_exchange_of_another_epoch_is_ignored(sync: Synchroniser[str]) -> No
 
 
 def test_an_exchange_may_complete_inside_the_transitional_configuration(sync: Synchroniser[str]) -> None:
-    """totem.md §8.4: its place is a place in the old ring's order, whichever configuration that falls into here."""
+    """docs/totem.md §8: its place is a place in the old ring's order, whichever configuration that falls into here."""
     regular(sync, SECOND, (1, 2, 3), (1, 2, 3))
     lists(sync, SECOND, 1, 2, 3)
     states(sync, Epoch(SECOND, 0), 1, 2)
@@ -119,7 +119,7 @@ def test_an_abort_clears_everything_of_that_ring(sync: Synchroniser[str]) -> Non
 
 
 def test_a_node_that_left_and_returned_around_an_aborted_exchange_has_left(sync: Synchroniser[str]) -> None:
-    """totem.md §8.5: survivors shrink with every change until an exchange is complete."""
+    """docs/totem.md §8: survivors shrink with every change until an exchange is complete."""
     regular(sync, SECOND, (1, 2), (1, 2))
     done = complete(sync, THIRD, (1, 2, 3), (1, 2))
     assert done.left == (3,)
