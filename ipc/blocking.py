@@ -21,11 +21,11 @@ import msgspec
 from . import forks
 from .channel import Answered, Arrived, ClientChannel, ClientState, Garbled, Opened, Rejected, Replaced
 from .codec import encode
-from .connection import HELLO_AGAIN_SECONDS
 from .deadline import Deadline
 from .endpoints import BlockingEndpoint, open_pidfd, require_socket
 from .errors import ConnectionLost, OperationFailed, TotemdError
 from .messages.common import HEARTBEAT_SECONDS, Goodbye, Heartbeat, Refused, Welcome
+from .patience import Patience
 
 M = TypeVar("M")
 
@@ -65,6 +65,7 @@ class BlockingConnection(Generic[M]):
         self._server_pidfd: int | None = None
         self._happenings: deque[Happening] = deque()
         self._next_beat = 0.0
+        self._patience = Patience()
         self._process = forks.generation()
         self.generation = 0
         """Changes whenever `descriptors` do."""
@@ -88,6 +89,7 @@ class BlockingConnection(Generic[M]):
             ProtocolError: the server speaks another version.
         """
         require_socket(self._path, self._service)
+        self._patience.restore()
         self._connect()
         deadline = Deadline(timeout)
         while not deadline.passed:
@@ -210,6 +212,7 @@ class BlockingConnection(Generic[M]):
                 pass
 
     def _watch(self, welcome: Welcome) -> None:
+        self._patience.restore()
         self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
         if self._server_pidfd is None:
             self._server_pidfd = open_pidfd(welcome.server_pid)
@@ -230,7 +233,7 @@ class BlockingConnection(Generic[M]):
         self._endpoint = BlockingEndpoint(self._path)
         self.generation += 1
         self._endpoint.send(self._channel.hello())
-        self._next_beat = time.monotonic() + HELLO_AGAIN_SECONDS
+        self._next_beat = time.monotonic() + self._patience.next_wait()
 
     def _reconnect(self, error: TotemdError) -> None:
         was_open = self.is_open

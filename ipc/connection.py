@@ -20,11 +20,9 @@ from .codec import encode
 from .endpoints import ClientEndpoint, open_pidfd
 from .errors import ConnectionLost, TotemdError
 from .messages.common import HEARTBEAT_SECONDS, Goodbye, Heartbeat, Refused, Welcome
+from .patience import Patience
 
 M_contra = TypeVar("M_contra", contravariant=True)
-
-HELLO_AGAIN_SECONDS = 0.5
-"""How long a hello may go unanswered before the connection is made anew."""
 
 
 class Listener(Protocol[M_contra]):
@@ -51,6 +49,7 @@ class Connection(Generic[M_contra]):
         self._endpoint: ClientEndpoint | None = None
         self._server_pidfd: int | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._patience = Patience()
         self._connect()
 
     @property
@@ -98,7 +97,7 @@ class Connection(Generic[M_contra]):
         self._drop()
         self._endpoint = ClientEndpoint(self._path, self._receive)
         self._endpoint.send(self._channel.hello())
-        self._timer = self._loop.call_later(HELLO_AGAIN_SECONDS, self._hello_again)
+        self._timer = self._loop.call_later(self._patience.next_wait(), self._hello_again)
 
     def _hello_again(self) -> None:
         if not self.is_open:
@@ -141,6 +140,7 @@ class Connection(Generic[M_contra]):
                 pass
 
     def _opened(self, welcome: Welcome) -> None:
+        self._patience.restore()
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(HEARTBEAT_SECONDS, self._beat)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import totemd.ipc.connection
+import totemd.ipc.patience
 from totemd.executive.totem.feed import ServiceFeed
 from totemd.ipc.codec import Codec
 from totemd.ipc.connection import Connection
@@ -82,7 +82,7 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
 
 
 def test_a_connection_that_is_given_up_says_goodbye(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(totemd.ipc.connection, "HELLO_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(totemd.ipc.patience, "HELLO_AGAIN_SECONDS", 0.05)
     heard: dict[bytes, list[object]] = {}
     codec: Codec[Any] = Codec(Hello | Goodbye)
 
