@@ -159,7 +159,8 @@ OPTIONS = (
     _milliseconds("--stop-timeout", STOP_TIMEOUT_MS, "What lives so long after the stop signal is killed."),
     click.option(
         "--run-dir",
-        type=click.Path(path_type=Path),
+        # Users whom a `uidgid` rule names may reach the sockets in it, but not list it.
+        type=click.Path(path_type=Path, readable=False),
         metavar="DIR",
         help=f"Run directory of the node whose sam process watches.  Default: {RUN_DIR_VARIABLE}, else as for totemd.",
     ),

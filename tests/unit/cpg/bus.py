@@ -1,9 +1,9 @@
 """A cluster of cpg engines and client channels without sockets, on rings that split and merge as EVS prescribes.
 
-The core of a `Bus` is a model of what rings deliver (docs/totem.md §9): per ring one log; a membership change cuts it at
-one place for all nodes that go on together, which deliver everything up to there and, after it, what they sent themselves.
-Everything happens in single steps that a test chooses, so every interleaving can be had.  What each client saw is
-checked while it runs and at the end.
+The core of a `Bus` is a model of what rings deliver (docs/totem.md §9): per ring one log; a membership change cuts it
+at one place for all nodes that go on together, which deliver everything up to there and, after it, what they sent
+themselves. Everything happens in single steps that a test chooses, so every interleaving can be had. What each client
+saw is checked while it runs and at the end.
 """
 
 from __future__ import annotations

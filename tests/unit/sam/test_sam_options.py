@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,12 @@ def test_automatic_names_are_names(command: str, name: str) -> None:
 def test_a_long_automatic_name_keeps_its_number() -> None:
     name = automatic_name("x" * 300, 4194304)
     assert len(name) == APP_NAME_LENGTH_MAX and name.endswith("x-4194304")
+
+
+def test_a_run_directory_need_not_be_listable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its mode is 0711 when `uidgid` rules let other users in."""
+    monkeypatch.setattr("os.access", lambda path, mode, **_: mode != os.R_OK)
+    assert parse("--run-dir", str(tmp_path), "app").run_dir == tmp_path
 
 
 def test_help_names_the_exit_codes() -> None:
