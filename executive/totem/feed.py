@@ -6,10 +6,12 @@ A service that does not keep up makes the ring slow down (`congested`); one that
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from ...ipc.channel import Session
 from ...ipc.endpoints import Credentials
@@ -59,6 +61,29 @@ class FeedOwner(Protocol):
         """A service has caught up somewhat."""
 
 
+class ServerPort(Protocol):
+    """The part of a `Server` that the feed uses."""
+
+    def send(self, session: Session, message: msgspec.Struct, *payload: bytes | memoryview) -> None:
+        """Queue a message for a session."""
+
+    def dismiss(self, session: Session) -> None:
+        """End a session from this side."""
+
+    def close(self) -> None:
+        """End every session."""
+
+
+OpenServer = Callable[[Path, "ServiceFeed", int], ServerPort]
+"""Listen at a path for a handler, on behalf of a node."""
+
+
+def open_socket(path: Path, handler: ServiceFeed, node_id: int) -> ServerPort:
+    """The real thing: a ZeroMQ socket."""
+    server: Server[Any] = Server(path, FROM_SERVICE, handler, node_id=node_id)
+    return server
+
+
 @dataclass(slots=True)
 class _Stream:
     """What waits for one service."""
@@ -74,12 +99,15 @@ class _Stream:
 class ServiceFeed:
     """The serving side of totem.sock."""
 
-    def __init__(self, path: Path, node_id: int, owner: FeedOwner, uid: int) -> None:
+    def __init__(
+        self, path: Path, node_id: int, owner: FeedOwner, uid: int, *, open_server: OpenServer = open_socket
+    ) -> None:
+        """*open_server*: how to listen; a simulation has its own way."""
         self._owner = owner
         self._uid = uid
         self._streams: dict[int, tuple[Session, _Stream]] = {}
         self._spent: Counter[int] = Counter()
-        self._server: Server[Any] = Server(path, FROM_SERVICE, self, node_id=node_id)
+        self._server = open_server(path, self, node_id)
 
     @property
     def services(self) -> tuple[str, ...]:

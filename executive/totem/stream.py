@@ -16,7 +16,7 @@ from ..runtime.logging import Logger
 from .announcements import ANNOUNCEMENTS, Announcement, Down, Roster, Services, Up, decode, encode
 from .core.effects import Deliver, Discarded, Originated, RegularConfiguration, TransitionalConfiguration
 from .core.submission import Submission
-from .feed import ServiceFeed
+from .feed import OpenServer, ServiceFeed, open_socket
 
 
 class RingPort(Protocol):
@@ -35,7 +35,17 @@ class RingPort(Protocol):
 class OrderedStream:
     """Between the ring's effects and the services' connections."""
 
-    def __init__(self, path: Path, node_id: int, port: RingPort, uid: int, log: Logger) -> None:
+    def __init__(
+        self,
+        path: Path,
+        node_id: int,
+        port: RingPort,
+        uid: int,
+        log: Logger,
+        *,
+        open_server: OpenServer = open_socket,
+    ) -> None:
+        """*open_server*: how to listen at *path* for services; a simulation has its own way."""
         self._node_id = node_id
         self._port = port
         self._log = log
@@ -46,7 +56,7 @@ class OrderedStream:
         """Services of this node that have not completed the exchange of the installed ring."""
         self._open = False
         """The installed ring carries application messages."""
-        self.feed = ServiceFeed(path, node_id, self, uid)
+        self.feed = ServiceFeed(path, node_id, self, uid, open_server=open_server)
 
     # -- from the ring
 

@@ -49,7 +49,7 @@ EFFECT_EVENTS = ("Persist", "Unicast", "Multicast", "Deliver", "Originated", "Tr
 
 def plan(options: Options) -> tuple[PlannedFault, ...]:
     """All faults of a run, in time order."""
-    makers = _MAKERS[options.profile]
+    makers = _MAKERS.get(options.profile, _MAKERS["mixed"])
     if options.nodes == 1 and makers:
         makers = _CRASHES_OF_ONE
     if not makers:

@@ -5,22 +5,46 @@ Every directed link counts its packets; the fate of packet *i* of a link is a fu
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
 
-from simcluster.chance import bits_at, purpose_key
+from simcluster.chance import bits_at, purpose_key, scramble
 from simcluster.options import Weather
 from simcluster.scheduler import Scheduler
-from totemd.executive.totem.wire.packets import AnyPacket, CommitToken, Mcast, Token
+from totemd.executive.totem.wire.datagrams import DATAGRAM_MAGIC, DATAGRAM_VERSION
+from totemd.executive.totem.wire.packets import CommitToken, Mcast, Token
+from totemd.executive.totem.wire.seal import FRAME_MAGIC, FRAME_VERSION
 
 BURST_SLICE = 0.05
 """Seconds for which a link stays in or out of a burst."""
 BURST_LOSS = 0.5
+KEPT_MAX = 400
+"""Recorded datagrams."""
+REPLAY_GAP = 0.0007
+"""Seconds between two datagrams that are played again, or forged."""
+FORGED_BYTES_MAX = 400
+FORGED_START = bytes([DATAGRAM_MAGIC, DATAGRAM_VERSION << 4, FRAME_MAGIC, FRAME_VERSION])
+"""So that every second forgery gets past the first checks."""
 _TO_FRACTION = 2.0**-64
 _FIELD = 1 << 21
 _PER_FIELD = 2.0**-21
+
+
+class Control:
+    """Stands for what the frame layer sends on its own account: challenges and their answers."""
+
+
+CONTROL = Control()
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """What arrives of something with flipped bits or a missing end; of a packet that never was bytes, nothing."""
+
+    content: object
+
 
 Arrive = Callable[[int, int, object], None]
 """(receiver, sender, what was sent)"""
@@ -40,8 +64,10 @@ class LossRule:
     """So many matching packets get through first."""
     count: int = -1
     """Packets that the rule drops before it ends; -1: no bound."""
+    damages: bool = False
+    """They arrive, but damaged."""
 
-    def drops(self, link: tuple[int, int], packet: AnyPacket, chance: float) -> bool:
+    def drops(self, link: tuple[int, int], packet: object, chance: float) -> bool:
         """Whether it takes this packet."""
         if self.types and type(packet).__name__ not in self.types:
             return False
@@ -74,7 +100,11 @@ class Network:
         self.carried: Counter[type] = Counter()
         """Packets taken for one receiver each, by type."""
         self.rules: list[LossRule] = []
+        self._damaging: list[LossRule] = []
         self.lags: list[LagRule] = []
+        self._keeps = False
+        self._kept: deque[tuple[tuple[int, int], bytes]] = deque(maxlen=KEPT_MAX)
+        """Datagrams that somebody has recorded, to play them again."""
         self._held: list[tuple[int, tuple[int, int], object]] = []
         self._scheduler = scheduler
         self._arrive = arrive
@@ -111,6 +141,33 @@ class Network:
         for link in self._links:
             self._cut[link] = False
 
+    def add_rule(self, rule: LossRule) -> None:
+        """Lose, or damage, more from now on."""
+        (self._damaging if rule.damages else self.rules).append(rule)
+
+    def keep(self) -> None:
+        """Record what passes from now on, for `replay`."""
+        self._keeps = True
+
+    def replay(self, count: int, key: int) -> None:
+        """Let recorded datagrams arrive a second time, each where it was addressed to, whoever that is by now."""
+        for draw in range(count):
+            if self._kept:
+                (sender, receiver), content = self._kept[bits_at(key, draw) % len(self._kept)]
+                flight = (self._epoch, (sender, receiver), content)
+                self._scheduler.at(self._scheduler.now + draw * REPLAY_GAP, self._land, flight)
+
+    def forge(self, receiver: int, count: int, key: int) -> None:
+        """Let bytes arrive that no node ever sent."""
+        for draw in range(count):
+            bits = bits_at(key, draw)
+            length = bits % FORGED_BYTES_MAX
+            content = b"".join(bits_at(bits, index).to_bytes(8, "big") for index in range(length // 8 + 1))
+            if bits & 1:
+                content = FORGED_START + content
+            flight = (self._epoch, (1 if receiver != 1 else 2, receiver), Damaged(content))
+            self._scheduler.at(self._scheduler.now + draw * REPLAY_GAP, self._land, flight)
+
     def release(self, receiver: int) -> None:
         """Deliver what is held for *receiver*."""
         mine = [flight for flight in self._held if flight[1][1] == receiver]
@@ -121,10 +178,11 @@ class Network:
     def calm(self) -> None:
         """From now on a perfect network: nothing is lost, and what is still under way is forgotten."""
         self._weather = replace(
-            self._weather, loss=0, data_loss=0, bursts=0, duplicates=0, tail=0, data_lag=0, token_lag=0
+            self._weather, corruption=0, loss=0, data_loss=0, bursts=0, duplicates=0, tail=0, data_lag=0, token_lag=0
         )
         self._loss = dict.fromkeys(self._links, 0.0)
         self.rules.clear()
+        self._damaging.clear()
         self.lags.clear()
         self._held.clear()
         self.heal()
@@ -132,7 +190,7 @@ class Network:
 
     # ----------------------------------------------------------------- packets
 
-    def send(self, sender: int, receiver: int, packet: AnyPacket, content: object) -> None:
+    def send(self, sender: int, receiver: int, packet: object, content: object) -> None:
         """Take *packet* for one receiver; *content* is what arrives (the packet, or its bytes)."""
         link = (sender, receiver)
         self.carried[type(packet)] += 1
@@ -142,11 +200,28 @@ class Network:
             self.dropped["cut"] += 1
             return
         bits = bits_at(self._keys[link], index)
-        if self._is_lost(link, packet, (bits % _FIELD) * _PER_FIELD):
+        chance = (bits % _FIELD) * _PER_FIELD
+        if self._is_lost(link, packet, chance):
             return
+        if self._weather.corruption or self._damaging:
+            content = self._perhaps_damaged(link, packet, content, bits)
+        if self._keeps and isinstance(content, bytes):
+            self._kept.append((link, content))
         self._launch(link, packet, content, bits >> 21)
 
-    def _is_lost(self, link: tuple[int, int], packet: AnyPacket, chance: float) -> bool:
+    def _perhaps_damaged(self, link: tuple[int, int], packet: object, content: object, bits: int) -> object:
+        fate = (scramble(bits) % _FIELD) * _PER_FIELD
+        hit = fate < self._weather.corruption
+        if self._damaging:
+            now = self._scheduler.now
+            self._damaging = [rule for rule in self._damaging if rule.until > now and rule.count != 0]
+            hit = any(rule.drops(link, packet, fate) for rule in self._damaging) or hit
+        if not hit:
+            return content
+        self.dropped[f"damaged.{type(packet).__name__}"] += 1
+        return Damaged(damage(content, scramble(~bits)) if isinstance(content, bytes) else None)
+
+    def _is_lost(self, link: tuple[int, int], packet: object, chance: float) -> bool:
         weather, now = self._weather, self._scheduler.now
         if chance < self._loss[link] or (isinstance(packet, Mcast) and chance < self._loss[link] + weather.data_loss):
             self.dropped["loss"] += 1
@@ -163,7 +238,7 @@ class Network:
                 return True
         return False
 
-    def _launch(self, link: tuple[int, int], packet: AnyPacket, content: object, bits: int) -> None:
+    def _launch(self, link: tuple[int, int], packet: object, content: object, bits: int) -> None:
         weather = self._weather
         even = (bits % _FIELD) * _PER_FIELD
         delay = weather.latency + weather.jitter * even
@@ -185,7 +260,7 @@ class Network:
             later = delay + weather.duplicate_delay * even
             self._scheduler.at(now + later, self._land, (self._epoch, link, content))
 
-    def _lag(self, link: tuple[int, int], packet: AnyPacket) -> float:
+    def _lag(self, link: tuple[int, int], packet: object) -> float:
         self.lags = [rule for rule in self.lags if rule.until > self._scheduler.now]
         kind = type(packet).__name__
         return max((rule.lag for rule in self.lags if kind in rule.types and link in rule.links), default=0.0)
@@ -194,3 +269,15 @@ class Network:
         epoch, (sender, receiver), content = flight
         if epoch == self._epoch:
             self._arrive(receiver, sender, content)
+
+
+def damage(content: bytes, bits: int) -> bytes:
+    """The same bytes with up to eight bits flipped; every fourth time the end is missing besides."""
+    damaged = bytearray(content)
+    if bits & 3 == 0 and len(damaged) > 1:
+        del damaged[(bits >> 2) % len(damaged) :]
+    for draw in range(1 + (bits >> 40) % 8):
+        if damaged:
+            place = bits_at(bits, draw)
+            damaged[(place >> 3) % len(damaged)] ^= 1 << (place & 7)
+    return bytes(damaged)

@@ -9,6 +9,7 @@ from simcluster.chance import Chance
 from simcluster.history import Event, Failed, Incarnation, Lane
 from simcluster.network import Network
 from simcluster.services import Services
+from simcluster.wire import OpenWire, Received, SealedWire, Wire
 from simcluster.world import Tripwire, World
 from totemd.executive.totem.core.context import RingState
 from totemd.executive.totem.core.effects import (
@@ -24,7 +25,6 @@ from totemd.executive.totem.core.effects import (
     Unicast,
 )
 from totemd.executive.totem.core.ring import Ring
-from totemd.executive.totem.wire.codec import decode, encode
 from totemd.executive.totem.wire.packets import AnyPacket, CommitToken, Token
 
 CLOCK_OFFSET = 1_000.0
@@ -46,6 +46,7 @@ class Node:
         self.disk = 0
         """The durable ring sequence; survives crashes."""
         self.ring: Ring | None = None
+        self._wire: Wire = OpenWire(self._emit, False)
         self.services: Services | None = None
         self.traps: list[Tripwire] = []
         self.paused = False
@@ -86,6 +87,7 @@ class Node:
         self._inbox.clear()
         self._awake = self._reacting = False
         self._timer_at = float("inf")
+        self._wire = self._open_wire()
         world.trace.say(world.scheduler.now, f"node {self.id} boots as {boot_sequence}")
         self.ring.start(self.now())
         self._carry_out()
@@ -175,9 +177,11 @@ class Node:
         """Hand in everything readable, tokens last, since the data that they speak of must come first."""
         inbox, self._inbox = self._inbox, []
         self._awake = False
-        decoded = [(sender, self._packet(content)) for sender, content in inbox]
-        data = [item for item in decoded if not isinstance(item[1], Token | CommitToken)]
-        tokens = [item for item in decoded if isinstance(item[1], Token | CommitToken)]
+        self._hand_in(self._wire.receive(inbox, self.now()))
+
+    def _hand_in(self, received: list[Received]) -> None:
+        data = [item for item in received if not isinstance(item.packet, Token | CommitToken)]
+        tokens = [item for item in received if isinstance(item.packet, Token | CommitToken)]
         for sender, packet in (*data, *tokens):
             if self.ring is None:
                 return
@@ -186,15 +190,10 @@ class Node:
             self.ring.receive(packet, sender, self.now())
             self._carry_out()
 
-    def _packet(self, content: object) -> AnyPacket:
-        if isinstance(content, bytes):
-            return decode(content)
-        return content  # type: ignore[return-value]  # the network carries what `_send` gave it
-
     def _expire(self) -> None:
         if self.ring is None:
             return
-        deadline = self.ring.next_deadline()
+        deadline = self._deadline()
         now = self.now()
         if deadline is None:
             return
@@ -203,8 +202,10 @@ class Node:
             now = max(now, deadline)
         if deadline <= now:
             self._world.trace.expired(self._world.scheduler.now, self.id)
-            self.ring.expire(now)
-            self._carry_out()
+            self._hand_in(self._wire.expire(now))
+            if self.ring is not None:
+                self.ring.expire(now)
+                self._carry_out()
         else:
             self._arm()
 
@@ -235,7 +236,7 @@ class Node:
             case Multicast(packet, scope, members):
                 self._send(packet, self._network.nodes if scope is Scope.ALL else members)
             case Unicast(to, packet):
-                self._send(packet, (to,))
+                self._send(packet, (to,), directed=True)
             case Persist(ring_sequence):
                 self.disk = ring_sequence
             case Deliver() | Originated() | RegularConfiguration() | TransitionalConfiguration():
@@ -246,13 +247,20 @@ class Node:
         if self.traps:
             self._spring(type(effect).__name__)
 
-    def _send(self, packet: AnyPacket, receivers: tuple[int, ...]) -> None:
+    def _send(self, packet: AnyPacket, receivers: tuple[int, ...], *, directed: bool = False) -> None:
         world = self._world
         world.watch.sent(world.scheduler.now, self.id, self.disk, packet)
-        content = encode(packet) if world.options.codec else packet
-        for receiver in receivers:
-            if receiver != self.id:
-                self._network.send(self.id, receiver, packet, content)
+        others = [receiver for receiver in receivers if receiver != self.id]
+        self._wire.send(packet, others, self.now(), directed=directed)
+
+    def _emit(self, receiver: int, packet: object, content: object) -> None:
+        self._network.send(self.id, receiver, packet, content)
+
+    def _open_wire(self) -> Wire:
+        options = self._world.options
+        if options.wire in {"sealed", "unsealed"}:
+            return SealedWire(options, self.id, self._life, self._emit, self.now())
+        return OpenWire(self._emit, options.wire == "codec")
 
     def _serve(self) -> None:
         """Let the services act on what they have seen, now or a little later."""
@@ -278,7 +286,7 @@ class Node:
         """Schedule the next deadline, unless something as early is scheduled already."""
         if self.ring is None:
             return
-        deadline = self.ring.next_deadline()
+        deadline = self._deadline()
         if deadline is None:
             return
         when = max(self._at(deadline), self._world.scheduler.now)
@@ -292,6 +300,12 @@ class Node:
         self._timer_at = float("inf")
         if not self.paused:
             self._expire()
+
+    def _deadline(self) -> float | None:
+        """When the core, or the frame layer, wants to be called."""
+        assert self.ring is not None
+        core, wire = self.ring.next_deadline(), self._wire.next_deadline()
+        return core if wire is None or (core is not None and core <= wire) else wire
 
     def _at(self, local: float) -> float:
         return (local - self.id * CLOCK_OFFSET) / self._rate

@@ -53,6 +53,8 @@ class Weather:
     """Up to this much more for multicasts: data behind the token."""
     token_lag: float
     """Up to this much more for tokens."""
+    corruption: float = 0.0
+    """Share of packets that arrive with flipped bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,8 @@ class Options:
     exchange: str
     """Their state exchange: `agreed`, `safe` (so that it can complete in a transitional configuration), or `none`:
     there is no state, and applications need not wait for anything."""
-    codec: bool
-    """Every packet goes through the wire codec."""
+    wire: str
+    """How packets travel: `objects`, `codec`, `sealed` or `unsealed` (see `simcluster.wire`)."""
     weather: Weather
     load: Load
     ring: RingParameters
@@ -124,7 +126,7 @@ def _assignment(group: object, name: str) -> str:
     return f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
 
 
-PROFILES = ("mixed", "calm", "loss", "crash", "partition", "pause")
+PROFILES = ("mixed", "calm", "loss", "crash", "partition", "pause", "sealed")
 """`mixed` has every fault; the others only their own kind (`calm` none) and, but for `loss`, a perfect network."""
 
 
@@ -143,15 +145,20 @@ def derive(seed: int, profile: str = "mixed", nodes: tuple[int, int] = (NODES_LO
         inbox_max=chance.choice((16, 1_000, 1_000)),
         service_delay=chance.choice((0.0, 0.0, 0.001, 0.02)),
         exchange=chance.weighted(((4, "agreed"), (2, "safe"), (4, "none"))),
-        codec=chance.happens(0.25),
+        wire=_wire(Chance(seed, "wire"), profile),
         weather=_weather(Chance(seed, "weather"), profile),
         load=_load(Chance(seed, "load")),
         ring=_ring(Chance(seed, "ring")),
     )
 
 
+def _wire(chance: Chance, profile: str) -> str:
+    shares = ((4, "objects"), (2, "codec"), (3, "sealed"), (1, "unsealed"))
+    return chance.weighted(shares[2:] if profile == "sealed" else shares)
+
+
 def _weather(chance: Chance, profile: str) -> Weather:
-    rough = profile in {"mixed", "loss"} and chance.happens(0.75)
+    rough = profile in {"mixed", "loss", "sealed"} and chance.happens(0.75)
     return Weather(
         latency=chance.spread(0.0005, 0.012),
         jitter=chance.spread(0.0001, 0.006),
@@ -166,6 +173,7 @@ def _weather(chance: Chance, profile: str) -> Weather:
         tail_delay=chance.spread(0.02, 2 * TOKEN),
         data_lag=chance.choice((0.0, 0.0, 0.01, 0.06)) if rough else 0.0,
         token_lag=chance.choice((0.0, 0.0, 0.004)) if rough else 0.0,
+        corruption=chance.choice((0.0, 0.0, 0.002, 0.02)) if rough else 0.0,
     )
 
 
