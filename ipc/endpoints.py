@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 
 import zmq
 
-from .errors import ConnectionLost, InvalidArgument, OperationFailed
+from .errors import AccessDenied, ConnectionLost, InvalidArgument, OperationFailed
 
 SOCKET_PATH_BYTES_MAX = 107
 """sun_path of unix(7), without the terminating zero."""
@@ -287,6 +287,15 @@ def require_socket(path: Path, what: str) -> None:
 
     Raises:
         ConnectionLost: nothing serves at *path*.
+        AccessDenied: this user may not even look there.
     """
-    if not path.exists():
-        raise ConnectionLost(f"{what} is not running here: no socket {path} (is the run directory right?)")
+    try:
+        path.stat()
+    except PermissionError:
+        uid = os.geteuid()
+        raise AccessDenied(
+            f"user {uid} may not use {what}: {path.parent} is closed to others; "
+            f"`uidgid {{ uid: {uid} }}` in the configuration would open it"
+        ) from None
+    except OSError:
+        raise ConnectionLost(f"{what} is not running here: no socket {path} (is the run directory right?)") from None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from ..executive.config.model import Configuration
-from ..executive.runtime.access import Gate
+from ..executive.runtime.access import SHARED_SOCKET_MODE, Gate
 from ..executive.runtime.child import Answer, ChildContext, Question
 from ..executive.runtime.metrics import Metrics
 from ..ipc.channel import Session
@@ -37,9 +37,6 @@ from ..ipc.server import Closed, Server
 from .link import ROLE as SAM_RUN
 from .probe import Finding, Probe, Process, PsutilProbe
 from .registry import App, Registry, Verdict
-
-SOCKET_MODE = 0o666
-"""Anybody may knock at sam.sock; the `uidgid` rules decide, on the kernel's word, and refusals are logged."""
 
 WATCH_SECONDS = 0.5
 """Pause between two looks at all applications, when they are few."""
@@ -87,7 +84,9 @@ class SamProcess:
     async def start(self) -> None:
         """Serve; sam-runs that kept their applications meanwhile register again by themselves."""
         _raise_descriptor_limit()
-        self._server = Server(self._context.run_dir / SAM_SOCKET, TO_SAM, self, node_id=self._node_id, mode=SOCKET_MODE)
+        self._server = Server(
+            self._context.run_dir / SAM_SOCKET, TO_SAM, self, node_id=self._node_id, mode=SHARED_SOCKET_MODE
+        )
         self._watch = self._loop.call_later(WATCH_SECONDS, self._begin_look)
 
     def reconfigure(self, configuration: Configuration) -> None:

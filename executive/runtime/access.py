@@ -1,7 +1,8 @@
 """Who may connect to a service's socket: its owner, root, and whom the `uidgid` rules name.
 
-The socket's mode is only the first fence.  Without rules it is 0600; with rules anybody may knock, and the kernel's
-word on who knocks (SO_PEERCRED) decides.
+The run directory is the first fence: without rules it is closed to others, and so is the executive's socket.  Behind it
+anybody may knock, and the kernel's word on who knocks (SO_PEERCRED) decides; so a reload needs to change no socket of
+cpg or sam.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ DENIALS_LOGGED_SECONDS = 10.0
 
 PRIVATE_SOCKET_MODE = 0o600
 SHARED_SOCKET_MODE = 0o666
-"""Permission bits of a socket that applications use, without and with `uidgid` rules."""
+"""Permission bits of the executive's socket, without and with `uidgid` rules; those of cpg and sam always have the
+latter, and refusals are logged."""
 
 
 def socket_mode(rules: AccessRules) -> int:
-    """Permission bits for a socket that applications use."""
+    """Permission bits for the executive's socket."""
     return SHARED_SOCKET_MODE if rules.uids or rules.gids else PRIVATE_SOCKET_MODE
 
 

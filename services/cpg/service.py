@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, assert_never
 
 from ...executive.config.model import Configuration
-from ...executive.runtime.access import Gate
+from ...executive.runtime.access import SHARED_SOCKET_MODE, Gate
 from ...executive.runtime.child import Answer, ChildContext, Question
 from ...executive.runtime.logging import Logger, RateLimited
 from ...executive.runtime.version import VERSION
@@ -28,9 +28,6 @@ from ...ipc.server import Closed, Server
 from .effects import Dismiss, Effect, Note, ToClients, ToRing
 from .engine import SERVICE, Engine
 from .wire import LIFE_BITS
-
-SOCKET_MODE = 0o666
-"""Anybody may knock at cpg.sock; the `uidgid` rules decide, on the kernel's word, and refusals are logged."""
 
 STOP_SECONDS = 0.4
 """How long a clean stop waits until the others have seen this node's members leave."""
@@ -61,7 +58,7 @@ class CpgProcess:
     async def start(self) -> None:
         """Serve.  Clients may connect at once; their joins wait until the node has a place in a ring."""
         run_dir, node_id = self._context.run_dir, self._context.configuration.local_node_id
-        self._server = Server(run_dir / CPG_SOCKET, FROM_CLIENT, self, node_id=node_id, mode=SOCKET_MODE)
+        self._server = Server(run_dir / CPG_SOCKET, FROM_CLIENT, self, node_id=node_id, mode=SHARED_SOCKET_MODE)
         self._totem = Connection(run_dir / TOTEM_SOCKET, SERVICE, TO_SERVICE, self, f"totemd {VERSION}")
 
     def reconfigure(self, configuration: Configuration) -> None:
