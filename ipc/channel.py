@@ -149,12 +149,16 @@ class Session:
     software: str = ""
     visible: bool = True
     """Its process can be watched through a pidfd; if not, heartbeats decide."""
+    heard: bool = True
+    """Something came since the last sweep; a flag, since the time would have to be asked for with every message."""
     last_heard: float = 0.0
     state: Any = field(default=None)
     """What the service keeps for it."""
 
     def overdue(self, now: float) -> bool:
-        """Whether a peer that cannot be watched has been silent for too long."""
+        """Whether a peer that cannot be watched has been silent for too long; asked once a sweep."""
+        if self.heard:
+            self.heard, self.last_heard = False, now
         return not self.visible and now - self.last_heard > HEARTBEAT_DEADLINE_SECONDS
 
 

@@ -33,9 +33,10 @@ _PAYLOAD_COPY_BYTES_MAX = 64 * 1024
 
 # pyzmq's upper layer makes enums of flags and looks for options in each call, which costs several times the call
 # itself; a message of two frames goes out in 1 µs instead of 5 µs this way.  For the same reason a received frame is
-# asked whether more follow, not the socket.
+# asked whether more follow, not the socket; where that is known, bytes are received, at a quarter of a frame's price.
 _send_frame = cast("Callable[[object, bytes | memoryview, int, bool], object]", zmq.backend.Socket.send)
 _receive_frame = cast("Callable[[object, int, bool], zmq.Frame]", zmq.backend.Socket.recv)
+_receive_bytes = cast("Callable[[object, int, bool], bytes]", zmq.backend.Socket.recv)
 _get = cast("Callable[[object, int], int]", zmq.backend.Socket.get)
 _LAST = int(zmq.NOBLOCK)
 _NOT_LAST = int(zmq.NOBLOCK | zmq.SNDMORE)
@@ -99,12 +100,12 @@ def _send(socket: zmq.Socket[bytes], frames: Sequence[bytes | memoryview]) -> No
 
 def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
     """One message; raises zmq.Again when there is none."""
-    frames: list[bytes] = []
-    while True:
+    frame = _receive_frame(socket, _LAST, False)
+    frames = [frame.bytes]
+    while frame.more:
         frame = _receive_frame(socket, _LAST, False)
         frames.append(frame.bytes)
-        if not frame.more:
-            return frames
+    return frames
 
 
 class _Drained:
@@ -181,19 +182,21 @@ class ServerEndpoint(_Drained):
 
     def _take_one(self) -> None:
         socket = self._socket
-        frame = _receive_frame(socket, _LAST, False)
-        peer = frame.bytes
+        # The first frame is the identity that a ROUTER puts in front of a message, which has a frame at least.
+        peer = _receive_bytes(socket, _LAST, True)
         if self._known(peer):
-            self._deliver(peer, _receive(socket) if frame.more else [], None)
+            self._deliver(peer, _receive(socket), None)
             return
         frames: list[bytes] = []
         credentials = None
-        while frame.more:
+        more = True
+        while more:
             frame = _receive_frame(socket, _LAST, False)
             if credentials is None:
                 with contextlib.suppress(zmq.ZMQError, ValueError):
                     credentials = Credentials.parse(str(frame.get("Peer-Address")))
             frames.append(frame.bytes)
+            more = frame.more
         if credentials is not None:
             self._deliver(peer, frames, credentials)
 

@@ -112,7 +112,7 @@ class Server(Generic[M]):
                 self.strangers += 1
                 self._endpoint.send(peer, [encode(Unwelcome())])
             return
-        session.last_heard = self._loop.time()
+        session.heard = True
         match message:
             case Hello() | Heartbeat():
                 return

@@ -1,6 +1,6 @@
 """cpg.sock: groups, for applications.  This is the public client protocol; docs/protocol.md explains it at length.
 
-After the hello a client sends `Join`, `Leave`, `Multicast` and `Consumed`; what it gets is one ordered sequence of
+After the hello a client sends `Join`, `Leave`, `Say`, `Multicast` and `Consumed`; what it gets is one ordered sequence of
 `Ring`, `Changed`, `Messages`, `Away`, `Failed`, `Expelled` and `Credit`.  There are no request numbers: the answer to
 a join is the `Changed` in which the joiner appears, or `Failed`.
 
@@ -34,6 +34,7 @@ __all__ = [
     "Messages",
     "Multicast",
     "Ring",
+    "Say",
     "Verb",
 ]
 
@@ -42,6 +43,9 @@ LENGTH_BYTES = 4
 
 BATCH_BYTES_MAX = 64 * 1024
 """Longest batch of several messages; also how far the service joins batches into one submission."""
+
+SAY_BYTES_MAX = BATCH_BYTES_MAX - LENGTH_BYTES
+"""Longest message of a `Say`; a longer one is a batch of its own."""
 
 LARGE_BATCH_BYTES_MAX = LENGTH_BYTES + MESSAGE_BYTES_MAX
 """Longest batch of one message."""
@@ -77,6 +81,17 @@ class Leave(Wire, frozen=True, tag="leave"):
     """Take this process out of the group; the last event is the `Changed` with itself in `left`."""
 
     group: GroupName
+
+
+class Say(Wire, frozen=True, tag="say"):
+    """One message for the group, which costs credit as a batch of one would.
+
+    It travels in the control frame: for little messages a frame of their own costs more than all the rest.
+    """
+
+    group: GroupName
+    message: Annotated[bytes, msgspec.Meta(max_length=SAY_BYTES_MAX)]
+    guarantee: Guarantee = Guarantee.AGREED
 
 
 class Multicast(Wire, frozen=True, tag="mcast"):
@@ -158,5 +173,5 @@ class Expelled(Wire, frozen=True, tag="expelled"):
     why: str
 
 
-FROM_CLIENT = Join | Leave | Multicast | Consumed
+FROM_CLIENT = Join | Leave | Say | Multicast | Consumed
 TO_CLIENT = Changed | Messages | Ring | Away | Expelled | Failed | Credit

@@ -20,8 +20,8 @@ from ...ipc.messages.common import Welcome
 from ...ipc.messages.cpg import (
     BATCH_BYTES_MAX,
     BATCH_COST_BYTES,
-    LARGE_BATCH_BYTES_MAX,
     LENGTH_BYTES,
+    SAY_BYTES_MAX,
     Away,
     Changed,
     Consumed,
@@ -33,6 +33,7 @@ from ...ipc.messages.cpg import (
     Messages,
     Multicast,
     Ring,
+    Say,
     Verb,
 )
 from .batches import as_message, pack_length
@@ -45,6 +46,8 @@ REPORT_MESSAGES: Final = 64
 
 FINAL_REFUSALS: Final = frozenset({Status.ACCESS_DENIED, Status.PROTOCOL})
 """Refusals of a connection that trying again does not mend."""
+
+_SAY_COST_BYTES: Final = LENGTH_BYTES + BATCH_COST_BYTES
 
 _FAILS: Final[dict[Verb, tuple[Stage, ...]]] = {
     Verb.JOIN: (Stage.JOINING, Stage.AWAY),
@@ -78,8 +81,6 @@ class Channel:
         self._batch_guarantee = Guarantee.AGREED
         self._batch: list[bytes] = []
         self._batch_bytes = 0
-        self._single: dict[tuple[bytes, Guarantee], bytes] = {}
-        """Control frames of batches of one message, which are always the same."""
 
     # -- what happens on the connection
 
@@ -157,8 +158,8 @@ class Channel:
         else:
             self._close(subscription, None)
 
-    def alone(self, subscription: Subscription, payload: object, guarantee: Guarantee) -> tuple[bytes, bytes] | None:
-        """The frames of a batch of this one message, where that is plainly possible; None: use `append` and `flush`.
+    def alone(self, subscription: Subscription, payload: object, guarantee: Guarantee) -> tuple[bytes] | None:
+        """The frame of this one message, where that is plainly possible; None: use `append` and `flush`.
 
         The short way for senders that do not gather: it costs a third of the long one.
         """
@@ -167,13 +168,13 @@ class Channel:
             or subscription.stage is not Stage.JOINED
             or self._batch
             or self.outgoing
-            or (size := len(payload) + LENGTH_BYTES) + BATCH_COST_BYTES > self._credit
-            or size > LARGE_BATCH_BYTES_MAX
+            or (cost := len(payload) + _SAY_COST_BYTES) > self._credit
+            or len(payload) > SAY_BYTES_MAX
         ):
             return None
-        self._credit -= size + BATCH_COST_BYTES
+        self._credit -= cost
         subscription.sent += 1
-        return self._control(subscription.group, guarantee, 1), pack_length(size - LENGTH_BYTES) + payload
+        return (encode(Say(subscription.group, payload, guarantee)),)
 
     def append(self, subscription: Subscription, payload: object, guarantee: Guarantee) -> bool:
         """Add a message to the open batch.  False: there is no credit, or the member is away; nothing happened.
@@ -217,8 +218,8 @@ class Channel:
             return
         if subscription.stage is Stage.JOINED:
             count = len(self._batch) // 2
-            control = self._control(subscription.group, self._batch_guarantee, count)
-            self.outgoing.append((control, b"".join(self._batch)))
+            control = Multicast(subscription.group, count, self._batch_guarantee)
+            self.outgoing.append((encode(control), b"".join(self._batch)))
             subscription.sent += count
         elif subscription.stage is Stage.AWAY:
             return
@@ -239,14 +240,6 @@ class Channel:
             self._close(subscription, error)
 
     # -- inside
-
-    def _control(self, group: bytes, guarantee: Guarantee, count: int) -> bytes:
-        if count != 1:
-            return encode(Multicast(group, count, guarantee))
-        control = self._single.get((group, guarantee))
-        if control is None:
-            control = self._single[group, guarantee] = encode(Multicast(group, 1, guarantee))
-        return control
 
     def _send(self, message: msgspec.Struct) -> None:
         self.outgoing.append((encode(message),))

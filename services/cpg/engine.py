@@ -26,13 +26,14 @@ from ...ipc.messages.cpg import (
     Messages,
     Multicast,
     Ring,
+    Say,
     Verb,
 )
 from ...ipc.messages.stream import Attached, Delivered, Lane, Regular, StreamEvent, Submit, SubmitItem, Synchronised
 from ..envelope import Kind, disclose
 from ..sync import Completed, Output, Released, ServiceGone, SubmitState, Synchroniser, decode_epoch, enclose_state
 from .audience import Audience
-from .batches import checked_batch
+from .batches import checked_batch, pack_length
 from .effects import Effect, Frames, Note, ToRing
 from .memberships import LocalClient, Memberships
 from .outbox import Outbox
@@ -181,14 +182,16 @@ class Engine:
                 self._outbox.leave(client, group, reason)
 
     def received(
-        self, client: LocalClient, message: Join | Leave | Multicast | Consumed, payload: Sequence[bytes]
+        self, client: LocalClient, message: Join | Leave | Say | Multicast | Consumed, payload: Sequence[bytes]
     ) -> None:
         """A message of a client; one that is gone already says nothing any more."""
         if client not in self.audience.clients:
             return
         match message:
-            case Multicast():
-                self._multicast(client, message, payload)
+            case Say(group, content, guarantee):
+                self._multicast(client, group, guarantee, 1, (pack_length(len(content)) + content,))
+            case Multicast(group, count, guarantee):
+                self._multicast(client, group, guarantee, count, payload)
             case Consumed(messages):
                 self.audience.consumed(client, messages)
             case Join(group):
@@ -220,23 +223,25 @@ class Engine:
         except TotemdError as error:
             self._fail(client, group, verb, error)
 
-    def _multicast(self, client: LocalClient, message: Multicast, payload: Sequence[bytes]) -> None:
-        cost = self.audience.charge(client, sum(len(frame) for frame in payload))
+    def _multicast(
+        self, client: LocalClient, group: bytes, guarantee: Guarantee, count: int, payload: Sequence[bytes]
+    ) -> None:
+        cost = self.audience.charge(client, sum(map(len, payload)))
         try:
-            body = checked_batch(payload, message.count)
-            if not self._memberships.may_send(client, message.group):
-                raise NotMember(f"not a member of the group {group_text(message.group)!r}")
+            body = checked_batch(payload, count)
+            if not self._memberships.may_send(client, group):
+                raise NotMember(f"not a member of the group {group_text(group)!r}")
         except TotemdError as error:
             self.audience.refund(client, cost)
-            if message.group not in client.refused:
+            if group not in client.refused:
                 # Once is enough: what else is on its way crossed with an absence, and may be a flood.
-                client.refused.add(message.group)
-                self._fail(client, message.group, Verb.MULTICAST, error)
+                client.refused.add(group)
+                self._fail(client, group, Verb.MULTICAST, error)
             return
         if self.audience.has_overdrawn(client):
             return
-        self.counters.messages_submitted += message.count
-        self._outbox.batch(client, message.group, message.guarantee, message.count, body)
+        self.counters.messages_submitted += count
+        self._outbox.batch(client, group, guarantee, count, body)
 
     # -- outputs of the exchange
 

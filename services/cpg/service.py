@@ -21,7 +21,7 @@ from ...ipc.endpoints import Credentials
 from ...ipc.errors import ConnectionLost, NotFound, TotemdError, TryAgain
 from ...ipc.messages.common import Hello, Welcome
 from ...ipc.messages.control import GroupInfo, GroupsAnswer, GroupsQuestion, Metric, MetricsAnswer, MetricsQuestion
-from ...ipc.messages.cpg import CLIENT_CREDIT_BYTES, FROM_CLIENT, Consumed, Join, Leave, Multicast
+from ...ipc.messages.cpg import CLIENT_CREDIT_BYTES, FROM_CLIENT, Consumed, Join, Leave, Multicast, Say
 from ...ipc.messages.stream import TO_SERVICE, Attached, Credit, Delivered, Events
 from ...ipc.paths import CPG_SOCKET, TOTEM_SOCKET
 from ...ipc.server import Closed, Server
@@ -49,7 +49,7 @@ class CpgProcess:
         self._server: Server[Any] | None = None
         self._totem: Connection[Any] | None = None
         self._totem_credit = 0
-        self._flush_scheduled = self._carrying_out = False
+        self._flush_scheduled = False
         self._notes: dict[str, RateLimited] = {}
         self._all_left: asyncio.Event | None = None
 
@@ -142,7 +142,7 @@ class CpgProcess:
         self._turn()
 
     def received(
-        self, session: Session, message: Join | Leave | Multicast | Consumed, payload: Sequence[bytes]
+        self, session: Session, message: Join | Leave | Say | Multicast | Consumed, payload: Sequence[bytes]
     ) -> None:
         """What a client says."""
         self._engine.received(session.state, message, payload)
@@ -157,7 +157,6 @@ class CpgProcess:
     # -- the engine's effects
 
     def _turn(self) -> None:
-        self._carry_out()
         if not self._flush_scheduled:
             # Not now: what the rest of this drain brings travels in the same submission.
             self._flush_scheduled = True
@@ -170,15 +169,9 @@ class CpgProcess:
 
     def _carry_out(self) -> None:
         """Carry out all effects in their order; what an effect causes (a dismissal closes a session) comes after."""
-        if self._carrying_out:
-            return
-        self._carrying_out = True
-        try:
-            while effects := self._engine.take_effects():
-                for effect in effects:
-                    self._do(effect)
-        finally:
-            self._carrying_out = False
+        while effects := self._engine.take_effects():
+            for effect in effects:
+                self._do(effect)
         if self._all_left is not None and not self._engine.own_members():
             self._all_left.set()
 

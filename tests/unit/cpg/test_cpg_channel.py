@@ -289,14 +289,15 @@ def test_a_sender_without_credit_waits_until_some_is_returned() -> None:
     assert not desk.channel.append(subscription, b"x" * 200, AGREED)
 
 
-def test_a_message_sent_alone_is_the_same_batch_of_one(desk: Desk) -> None:
+def test_a_message_sent_alone_is_said_in_one_frame(desk: Desk) -> None:
     subscription = desk.member()
-    frames = desk.channel.alone(subscription, b"hello", SAFE)
-    assert frames is not None
-    message, payload = desk.codec.decode(frames)
-    assert message == wire.Multicast(b"g", 1, SAFE) and payload == (batch(b"hello"),)
-    assert subscription.sent == 1
-    assert desk.channel.alone(subscription, bytes(MESSAGE_BYTES_MAX + 1), AGREED) is None
+    for content in (b"", b"hello", bytes(wire.SAY_BYTES_MAX)):
+        frames = desk.channel.alone(subscription, content, SAFE)
+        assert frames is not None
+        message, payload = desk.codec.decode(frames)
+        assert message == wire.Say(b"g", content, SAFE) and payload == ()
+    assert subscription.sent == 3
+    assert desk.channel.alone(subscription, bytes(wire.SAY_BYTES_MAX + 1), AGREED) is None
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from totemd.ipc.messages.cpg import (
     Messages,
     Multicast,
     Ring,
+    Say,
 )
 from totemd.ipc.messages.stream import Attached, Delivered, Epoch, Regular, ServiceList, Submit, Synchronised
 from totemd.services.cpg import audience
@@ -164,6 +165,19 @@ def test_a_message_goes_out_and_comes_back_with_its_batch_untouched(bench: Bench
     assert bench.got(client) == []
     bench.loop_back()
     assert bench.got(client) == [Credit(64 + len(body)), (Messages(b"g", 1, 10, 3, Guarantee.SAFE, RING), body)]
+
+
+def test_what_is_said_alone_travels_and_costs_as_a_batch_of_one(bench: Bench) -> None:
+    client = bench.member()
+    bench.say(client, Say(b"g", b"hello", Guarantee.SAFE))
+    bench.loop_back()
+    assert bench.got(client) == [
+        Credit(64 + 4 + 5),
+        (Messages(b"g", 1, 10, 1, Guarantee.SAFE, RING), batch(b"hello")),
+    ]
+    bench.say(client, Say(b"other", b"hello"))
+    refused, credit = sorted(bench.got(client), key=lambda each: isinstance(each, Credit))
+    assert isinstance(refused, Failed) and refused.status is Status.NOT_MEMBER and credit == Credit(64 + 4 + 5)
 
 
 def test_batches_of_one_drain_travel_together_up_to_a_limit(bench: Bench) -> None:
