@@ -1,8 +1,8 @@
 """cpg.sock: groups, for applications.  This is the public client protocol; docs/protocol.md explains it at length.
 
-After the hello a client sends `Join`, `Leave`, `Say`, `Multicast` and `Consumed`; what it gets is one ordered sequence of
-`Ring`, `Changed`, `Messages`, `Away`, `Failed`, `Expelled` and `Credit`.  There are no request numbers: the answer to
-a join is the `Changed` in which the joiner appears, or `Failed`.
+After the hello a client sends `Join`, `Leave`, `Say`, `Multicast` and `Consumed`; what it gets is one ordered sequence
+of `Ring`, `Changed`, `Messages`, `Away`, `Failed`, `Expelled` and `Credit`.  There are no request numbers: the answer
+to a join is the `Changed` in which the joiner appears, or `Failed`.
 
 A *batch*, the payload frame of `Multicast` and `Messages`, is a run of messages: for each a u32 length, little
 endian, and the bytes.  Nobody between the two members looks into it.
