@@ -1,9 +1,11 @@
-"""A member of the group that is measured; started by throughput.py, driven by lines on its standard input.
+"""A member of the group that is measured; started by throughput.py and loss.py, driven by lines on standard input.
 
 | line | does |
 | --- | --- |
 | `flood SIZE COUNT SENDER` | node SENDER sends COUNT messages of SIZE bytes; everybody receives them |
+| `flow SIZE MS SENDER` | node SENDER sends messages of SIZE bytes for MS milliseconds; everybody receives them |
 | `ping COUNT SENDER` | node SENDER sends COUNT messages one after the other, each when the last has come back |
+| `idle COUNT MS SENDER` | the same with MS milliseconds of silence before each, so that the ring comes to rest |
 
 Each line is answered by one line of JSON when the last message has been delivered here.
 """
@@ -22,14 +24,21 @@ CHUNK_BYTES = 512 * 1024
 """Sent before deliveries are looked at again; a member that only sends would be expelled for not reading."""
 
 NUMBER_BYTES = 8
+LAST = 1 << 63
+"""Added to the number of a flow's last message."""
+
+LAST_BYTE = LAST >> 56
+
 PATIENCE_SECONDS = 120.0
 
 
 class Tally:
     """What was delivered: how many, in which order, from when to when."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int | None) -> None:
+        """Of *count* messages; None: until the one with the mark `LAST`."""
         self._count = count
+        self._ended = False
         self.received = 0
         self.bytes = 0
         self.chain = 0
@@ -38,7 +47,7 @@ class Tally:
 
     @property
     def complete(self) -> bool:
-        return self.received >= self._count
+        return self._ended if self._count is None else self.received >= self._count
 
     def read(self, group: totemd.Group, timeout: float) -> None:
         """Take what is there; wait for the first of it at most *timeout* seconds."""
@@ -53,6 +62,7 @@ class Tally:
                     self.received += 1
                     self.bytes += len(event.payload)
                     self.chain = crc32(event.payload[:NUMBER_BYTES], self.chain)
+                    self._ended = event.payload[NUMBER_BYTES - 1] >= LAST_BYTE
         except TimeoutError:
             pass
         self._last = time.monotonic()
@@ -82,11 +92,31 @@ def flood(group: totemd.Group, size: int, count: int, sends: bool) -> dict[str, 
     return tally.report()
 
 
-def ping(group: totemd.Group, count: int, sends: bool) -> dict[str, Any]:
+def flow(group: totemd.Group, size: int, milliseconds: int, sends: bool) -> dict[str, Any]:
+    """Send (or not) for a while and receive everything."""
+    tally = Tally(None)
+    filler = bytes(size - NUMBER_BYTES)
+    chunk = max(1, min(1_000, CHUNK_BYTES // size))
+    end = time.monotonic() + milliseconds / 1000
+    sent = 0
+    while sends and time.monotonic() < end:
+        group.mcast_many(number.to_bytes(NUMBER_BYTES, "little") + filler for number in range(sent, sent + chunk))
+        sent += chunk
+        tally.read(group, 0.0)
+    if sends:
+        group.mcast((sent | LAST).to_bytes(NUMBER_BYTES, "little") + filler)
+    while not tally.complete:
+        tally.read(group, PATIENCE_SECONDS)
+    return tally.report()
+
+
+def ping(group: totemd.Group, count: int, pause_seconds: float, sends: bool) -> dict[str, Any]:
     """One message outstanding; the time of its sending is in it, and all nodes share one clock."""
     delays: list[int] = []
     while len(delays) < count:
         if sends:
+            if pause_seconds:
+                time.sleep(pause_seconds)
             group.mcast(time.monotonic_ns().to_bytes(NUMBER_BYTES, "little"))
         while not isinstance(event := group.receive(PATIENCE_SECONDS), totemd.Message):
             pass
@@ -100,9 +130,15 @@ def main() -> None:
         print("joined", flush=True)
         for line in sys.stdin:
             verb, *words = line.split()
-            numbers = [int(word) for word in words]
-            sends = numbers[-1] == client.node_id
-            result = flood(group, numbers[0], numbers[1], sends) if verb == "flood" else ping(group, numbers[0], sends)
+            first, *more = [int(word) for word in words]
+            sends = more[-1] == client.node_id
+            match verb:
+                case "flood":
+                    result = flood(group, first, more[0], sends)
+                case "flow":
+                    result = flow(group, first, more[0], sends)
+                case _:
+                    result = ping(group, first, more[0] / 1000 if verb == "idle" else 0.0, sends)
             print(json.dumps(result), flush=True)
 
 

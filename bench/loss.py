@@ -1,0 +1,134 @@
+"""What loss costs: throughput as a share of the lossless one, and latency, `bench/loss.py`.
+
+Three real nodes, encryption on, a member on every node, one sender.  Every node drops each datagram that it receives
+with the given probability: data, tokens, and all else.  A round measures every rate once, beginning with another one
+each time, so that a share compares figures that lie seconds apart; the median of the rounds' shares counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from throughput import SENDER, Members, machine
+from totemd.testing import Cluster, Value
+
+PINGS = 1_500
+IDLE_PINGS = 200
+IDLE_PAUSE_MS = 120
+"""Silence before a message to a ring at rest; longer than the rotations after which the token is held."""
+
+REPAIRS = tuple(
+    ("totemd_ring_events_total", event)
+    for event in ("token.resent", "token.repeated", "token.requested", "mcast.retransmitted", "mcast.known")
+)
+"""What nodes count when they repeat something, or get something for the second time."""
+
+Samples = dict[str, dict[str, list[float]]]
+"""What was measured -> rate of loss -> one figure of each round."""
+
+
+def shares(samples: Samples) -> dict[str, dict[str, float]]:
+    """Each rate's figures as a share of the lossless one of the same round, the median of all rounds."""
+    return {
+        what: {
+            rate: round(statistics.median(lossy / whole for lossy, whole in zip(figures, by_rate["0"], strict=True)), 3)
+            for rate, figures in by_rate.items()
+            if rate != "0"
+        }
+        for what, by_rate in samples.items()
+    }
+
+
+def flow(members: Members, size: int, seconds: float) -> float:
+    """Messages per second of the slowest member."""
+    results = members.run(f"flow {size} {round(1000 * seconds)} {SENDER}")
+    if len({(each["received"], each["bytes"], each["chain"]) for each in results}) != 1:
+        raise SystemExit(f"the members did not receive the same: {results}")
+    return float((results[0]["received"] - 1) / max(each["seconds"] for each in results))
+
+
+def delays(members: Members, line: str) -> dict[str, float]:
+    """Milliseconds at the sender (there and back) and at the slowest of the others."""
+    at_sender, *others = [each["delays_us"] for each in members.run(line)]
+    far = max(others, key=statistics.median, default=at_sender)
+    return {
+        f"{place}_{name}_ms": round(sorted_us[int(len(sorted_us) * point)] / 1000, 2)
+        for place, sorted_us in (("sender", at_sender), ("far", far))
+        for name, point in (("median", 0.5), ("p99", 0.99), ("max", 1 - 1e-9))
+    }
+
+
+def repairs(cluster: Cluster) -> dict[str, int]:
+    """How often the nodes have repeated something so far, all together."""
+    return {event: round(sum(node.metric(family, event=event) for node in cluster)) for family, event in REPAIRS}
+
+
+def measure(cluster: Cluster, members: Members, options: argparse.Namespace) -> dict[str, Any]:
+    """All rounds."""
+    rates = ["0", *(f"{rate:g}" for rate in options.loss)]
+    floods: Samples = {f"{size} B": {rate: [] for rate in rates} for size in options.sizes}
+    latency: dict[str, list[dict[str, Any]]] = {rate: [] for rate in rates}
+    for number in range(options.rounds):
+        for rate in rates[number % len(rates) :] + rates[: number % len(rates)]:
+            cluster.loss(float(rate) / 100)
+            for size in options.sizes:
+                before = repairs(cluster)
+                figure = flow(members, size, options.seconds)
+                floods[f"{size} B"][rate].append(figure)
+                say(f"round {number + 1}: loss {rate} %, {size} B: {figure:.0f} messages/s, {figure * size / 1e6:.2f} MB/s")
+                say("    " + ", ".join(f"{event} {count - before[event]}" for event, count in repairs(cluster).items()))
+            if options.latency:
+                figures = {
+                    "busy": delays(members, f"ping {PINGS} {SENDER}"),
+                    "idle": delays(members, f"idle {IDLE_PINGS} {IDLE_PAUSE_MS} {SENDER}"),
+                }
+                latency[rate].append(figures)
+                say(f"round {number + 1}: loss {rate} %, latency {figures}")
+        cluster.heal()
+    return {"messages_per_second": floods, "shares": shares(floods), "latency": latency}
+
+
+def peer_report(command: str) -> Any:
+    """What a command prints that measures another system's shares on this machine, in the same run."""
+    done = subprocess.run(command, shell=True, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Throughput and latency of a cluster on this machine under loss.")
+    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--loss", type=float, nargs="*", default=[1.0, 5.0], metavar="PERCENT")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[64, 8_192], metavar="BYTES")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long the sender sends each time")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="option: totem.token=1000")
+    parser.add_argument("--no-latency", dest="latency", action="store_false")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--peer", metavar="COMMAND", help="also run this; it prints JSON with another system's figures")
+    options = parser.parse_args()
+    extra: dict[str, Value] = dict(each.split("=", 1) for each in options.set)
+    with Cluster(options.nodes, options=extra) as cluster, contextlib.closing(Members(cluster)) as members:
+        report = {"machine": machine(), "nodes": options.nodes, **measure(cluster, members, options)}
+    if options.peer:
+        report["peer"] = peer_report(options.peer)
+    for what, by_rate in report["shares"].items():
+        say(f"{what}: " + ", ".join(f"{100 * share:.0f} % at {rate} % loss" for rate, share in by_rate.items()))
+    text = json.dumps(report, indent=1)
+    if options.json:
+        options.json.write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
