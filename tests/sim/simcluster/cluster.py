@@ -15,6 +15,7 @@ from simcluster.checker import check
 from simcluster.coverage import count_history
 from simcluster.fault_plan import plan
 from simcluster.faults import Fault, PlannedFault
+from simcluster.group_history import GroupHistory
 from simcluster.history import History
 from simcluster.network import Network
 from simcluster.node import Node
@@ -23,7 +24,7 @@ from simcluster.scenario import Request, Script
 from simcluster.scheduler import Livelock, Scheduler
 from simcluster.trace import Trace
 from simcluster.violation import Violation
-from simcluster.wire_watch import WireWatch
+from simcluster.wire_watch import WireWatch, flow_max
 from simcluster.workload import ScriptedLoad, Workload
 from simcluster.world import Tripwire, World
 from totemd.executive.totem.wire.packets import Token
@@ -71,13 +72,14 @@ class Cluster:
         self.options = options
         self.trace = trace or Trace()
         self.history = History()
+        self.groups = GroupHistory()
         self.coverage: Counter[str] = Counter()
         self.scheduler = Scheduler(EVENTS_MAX)
         self.network = Network(options.seed, options.nodes, options.weather, self.scheduler, self._arrive)
-        self.watch = WireWatch()
+        self.watch = WireWatch(flow_max(options.ring, options.nodes))
         self._violations: list[Violation] = []
         self._converged_after: float | None = None
-        world = World(options, self.scheduler, self.history, self.trace, self.watch, self.coverage)
+        world = World(options, self.scheduler, self.history, self.trace, self.watch, self.coverage, self.groups)
         self.nodes = [Node(world, self.network, number) for number in range(1, options.nodes + 1)]
         for node in self.nodes:
             start = Chance(options.seed, "start", node.id).between(0, options.start_spread)

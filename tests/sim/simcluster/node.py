@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import replace
 
 from simcluster.chance import Chance
+from simcluster.group_stream import StreamServices
 from simcluster.history import Event, Failed, Incarnation, Lane
+from simcluster.machine import Machine
 from simcluster.network import Network
 from simcluster.services import Services
 from simcluster.wire import OpenWire, Received, SealedWire, Wire
@@ -14,6 +16,7 @@ from simcluster.world import Tripwire, World
 from totemd.executive.totem.core.context import RingState
 from totemd.executive.totem.core.effects import (
     Deliver,
+    Discarded,
     Effect,
     Fact,
     Multicast,
@@ -47,7 +50,9 @@ class Node:
         """The durable ring sequence; survives crashes."""
         self.ring: Ring | None = None
         self._wire: Wire = OpenWire(self._emit, False)
-        self.services: Services | None = None
+        self.services: Services | StreamServices | None = None
+        groups = world.options.groups
+        self.machine = None if groups is None else Machine(world, number, world.groups, self.now)
         self.traps: list[Tripwire] = []
         self.paused = False
         self._world = world
@@ -81,7 +86,7 @@ class Node:
         self._process = Incarnation(self.id, boot_sequence)
         jitter = Chance(world.options.seed, "jitter", self.id, self._life).fraction
         self.ring = Ring(replace(world.options.ring, node_id=self.id), boot_sequence, jitter)
-        self.services = Services(self._process, self.ring, self._record, world.options.exchange)
+        self.services = self._start_services(self.ring)
         self._state = None
         self._recoveries = 0
         self._inbox.clear()
@@ -89,17 +94,28 @@ class Node:
         self._timer_at = float("inf")
         self._wire = self._open_wire()
         world.trace.say(world.scheduler.now, f"node {self.id} boots as {boot_sequence}")
+        if self.machine is not None:
+            self.machine.power_on()
         self.ring.start(self.now())
         self._carry_out()
 
-    def crash(self) -> None:
-        """End this incarnation, whatever it was doing."""
+    def _start_services(self, ring: Ring) -> Services | StreamServices:
+        if self.machine is None:
+            return Services(self._process, ring, self._record, self._world.options.exchange)
+        return StreamServices(self._process, ring, self._record, self.machine, self._carry_out)
+
+    def crash(self, *, machine: bool = True) -> None:
+        """End this incarnation, whatever it was doing; of the *machine*, or of the totem process only."""
         if self.ring is None:
             return
         self._world.trace.say(self._world.scheduler.now, f"node {self.id} crashes")
         self._record(Failed())
         self.harvest()
         self.ring = self.services = None
+        if self.machine is not None:
+            self.machine.totem_is_down()
+            if machine:
+                self.machine.power_off()
         self.traps.clear()
         self.paused = False
 
@@ -115,6 +131,8 @@ class Node:
         """Stand still: packets pile up, timers become overdue."""
         if self.ring is not None and not self.paused:
             self.paused = True
+            if isinstance(self.services, StreamServices):
+                self.services.inbox.stopped = True
             self._paused_since = self._world.scheduler.now
 
     def resume(self, _: object = None) -> None:
@@ -137,6 +155,8 @@ class Node:
             self._expire()
         if self.ring is ring:
             self._react(self._life)
+        if self.ring is ring and isinstance(self.services, StreamServices):
+            self.services.inbox.go_on()
 
     def harvest(self) -> None:
         """Add the core's counters, and which cells of the reaction table were used, to the coverage."""
@@ -211,7 +231,9 @@ class Node:
 
     def submit(self, payload: bytes, *, safe: bool) -> None:
         """An application message."""
-        if self.ring is not None and self.services is not None and not self.paused:
+        if self.machine is not None:
+            self.machine.say(payload, safe=safe)
+        elif isinstance(self.services, Services) and not self.paused:
             self.services.submit(payload, Lane.APPLICATION, safe=safe, now=self.now())
             self._carry_out()
 
@@ -224,6 +246,8 @@ class Node:
                 for effect in effects:
                     self._do(effect)
                 self._serve()
+            if self.services is not None:
+                self.services.flush()
             self._note_state()
             self._arm()
         except _Crashed:
@@ -239,7 +263,7 @@ class Node:
                 self._send(packet, (to,), directed=True)
             case Persist(ring_sequence):
                 self.disk = ring_sequence
-            case Deliver() | Originated() | RegularConfiguration() | TransitionalConfiguration():
+            case Deliver() | Originated() | Discarded() | RegularConfiguration() | TransitionalConfiguration():
                 assert self.services is not None
                 self.services.on_effect(effect)
             case Fact(event):

@@ -21,6 +21,9 @@ HOLD = 0.8 * RETRANSMIT - 0.010
 JOIN = 0.050
 MERGE = 0.200
 
+GROUP_SHARE = 0.4
+"""Share of the runs that have the real services and clients on top of the ring."""
+
 FAULT_SECONDS_LOW, FAULT_SECONDS_HIGH = 3.0, 11.0
 
 
@@ -75,6 +78,31 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupOptions:
+    """What runs on each node besides the ring, in runs with process groups."""
+
+    clients: int
+    groups: int
+    joins: float
+    """Chance that a client that starts joins a group at once."""
+    latency_low: float
+    latency_high: float
+    """Seconds that a message takes from one process of a node to another."""
+    service_credit: int
+    """Bytes that cpg may have on the way to the ring."""
+    client_credit: int
+    """What a client's batches on the way may cost."""
+    unread_max: int
+    """Bytes that a client may leave unread."""
+    actions: float
+    """Joins, leaves and faults of local processes in a second, all nodes together."""
+
+    def names(self) -> tuple[str, ...]:
+        """The groups."""
+        return tuple(f"g{number}" for number in range(self.groups))
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """The whole option set of one run."""
 
@@ -95,12 +123,14 @@ class Options:
     service_delay: float
     """Services react to a ring up to this much later."""
     exchange: str
-    """Their state exchange: `agreed`, `safe` (so that it can complete in a transitional configuration), or `none`:
-    there is no state, and applications need not wait for anything."""
+    """Their state exchange: `agreed`, `safe` (so that it can complete in a transitional configuration), `none`: there
+    is no state, and applications need not wait for anything; or `cpg`: the real services, with clients."""
     wire: str
     """How packets travel: `objects`, `codec`, `sealed` or `unsealed` (see `simcluster.wire`)."""
     weather: Weather
     load: Load
+    groups: GroupOptions | None
+    """With `cpg` only."""
     ring: RingParameters
     """With node id 1; each node gets its own."""
 
@@ -116,7 +146,13 @@ class Options:
         flat = [_assignment(self, each.name) for each in fields(self) if not is_dataclass(getattr(self, each.name))]
         groups = [
             f"{name}: " + " ".join(_assignment(group, each.name) for each in fields(group))
-            for name, group in (("weather", self.weather), ("load", self.load), ("ring", self.ring))
+            for name, group in (
+                ("weather", self.weather),
+                ("load", self.load),
+                ("groups", self.groups),
+                ("ring", self.ring),
+            )
+            if group is not None
         ]
         return ["run: " + " ".join(flat), *groups]
 
@@ -126,13 +162,18 @@ def _assignment(group: object, name: str) -> str:
     return f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
 
 
-PROFILES = ("mixed", "calm", "loss", "crash", "partition", "pause", "sealed")
+PROFILES = ("mixed", "calm", "loss", "crash", "partition", "pause", "sealed", "groups")
 """`mixed` has every fault; the others only their own kind (`calm` none) and, but for `loss`, a perfect network."""
+
+
+ROUGH = ("mixed", "sealed", "groups")
+"""Those with everything."""
 
 
 def derive(seed: int, profile: str = "mixed", nodes: tuple[int, int] = (NODES_LOW, NODES_HIGH)) -> Options:
     """The options of a seed."""
     chance = Chance(seed, "options")
+    groups = _groups(Chance(seed, "groups"), profile)
     return Options(
         seed=seed,
         profile=profile,
@@ -144,10 +185,11 @@ def derive(seed: int, profile: str = "mixed", nodes: tuple[int, int] = (NODES_LO
         wake_delay=chance.choice((0.0, 0.0, 0.0005, 0.002)),
         inbox_max=chance.choice((16, 1_000, 1_000)),
         service_delay=chance.choice((0.0, 0.0, 0.001, 0.02)),
-        exchange=chance.weighted(((4, "agreed"), (2, "safe"), (4, "none"))),
+        exchange=chance.weighted(((4, "agreed"), (2, "safe"), (4, "none"))) if groups is None else "cpg",
         wire=_wire(Chance(seed, "wire"), profile),
         weather=_weather(Chance(seed, "weather"), profile),
         load=_load(Chance(seed, "load")),
+        groups=groups,
         ring=_ring(Chance(seed, "ring")),
     )
 
@@ -157,8 +199,25 @@ def _wire(chance: Chance, profile: str) -> str:
     return chance.weighted(shares[2:] if profile == "sealed" else shares)
 
 
+def _groups(chance: Chance, profile: str) -> GroupOptions | None:
+    if profile not in ROUGH or (not chance.happens(GROUP_SHARE) and profile != "groups"):
+        return None
+    latency = chance.choice((0.0, 0.0002, 0.002, 0.03))
+    return GroupOptions(
+        clients=chance.choice((1, 2, 3)),
+        groups=chance.choice((1, 2)),
+        joins=chance.choice((0.5, 1.0)),
+        latency_low=latency / 4,
+        latency_high=latency,
+        service_credit=chance.choice((2_000, 6_000, 8 * 1024 * 1024)),
+        client_credit=chance.choice((7_000, 20_000, 4 * 1024 * 1024)),
+        unread_max=chance.choice((15_000, 64 * 1024 * 1024)),
+        actions=chance.choice((0.5, 2.0, 8.0)),
+    )
+
+
 def _weather(chance: Chance, profile: str) -> Weather:
-    rough = profile in {"mixed", "loss", "sealed"} and chance.happens(0.75)
+    rough = profile in {*ROUGH, "loss"} and chance.happens(0.75)
     return Weather(
         latency=chance.spread(0.0005, 0.012),
         jitter=chance.spread(0.0001, 0.006),

@@ -24,7 +24,13 @@ from simcluster.history import (
     Synchronised,
     Transitional,
 )
-from totemd.executive.totem.core.effects import Deliver, Originated, RegularConfiguration, TransitionalConfiguration
+from totemd.executive.totem.core.effects import (
+    Deliver,
+    Discarded,
+    Originated,
+    RegularConfiguration,
+    TransitionalConfiguration,
+)
 from totemd.executive.totem.core.submission import Submission
 from totemd.ipc.ids import Guarantee, RingId
 from totemd.ipc.messages.stream import Lane as WireLane
@@ -75,7 +81,9 @@ class Services:
 
     # ------------------------------------------------------------------- input
 
-    def on_effect(self, effect: Deliver | Originated | RegularConfiguration | TransitionalConfiguration) -> None:
+    def on_effect(
+        self, effect: Deliver | Originated | Discarded | RegularConfiguration | TransitionalConfiguration
+    ) -> None:
         """One event of the ordered stream."""
         match effect:
             case Deliver():
@@ -110,6 +118,9 @@ class Services:
         self._record(Synchronised(self.ring, message))
 
     # ----------------------------------------------------------------- actions
+
+    def flush(self) -> None:
+        """The core's effects have been carried out."""
 
     def has_work(self) -> bool:
         """Whether something is to be told to the core."""

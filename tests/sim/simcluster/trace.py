@@ -45,6 +45,12 @@ class Trace:
         if self._keep:
             self.lines.append((time, f"node {node} {_effect_text(effect)}"))
 
+    def seen(self, time: float, node: int, pid: int, group: str, event: object) -> None:
+        """A member of a group reads an event."""
+        self._hash.update(self._encode((time, node, pid, group, event)))
+        if self._keep:
+            self.lines.append((time, f"node {node}    client {pid} in {group}: {event}"))
+
     def say(self, time: float, text: str) -> None:
         """A fault, a crash, a boot: anything that no core did."""
         self._hash.update(text.encode())

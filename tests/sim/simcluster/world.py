@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from simcluster.group_history import GroupHistory
 from simcluster.history import History
 from simcluster.options import Options
 from simcluster.scheduler import Scheduler
@@ -23,6 +24,7 @@ class World:
     trace: Trace
     watch: WireWatch
     coverage: Counter[str]
+    groups: GroupHistory
 
 
 @dataclass(slots=True)
