@@ -32,12 +32,15 @@ from ...ipc.messages.control import (
     TO_CHILD,
     AppsAnswer,
     AppsQuestion,
+    BlackboxAnswer,
+    BlackboxQuestion,
     Configure,
     Fatal,
     GroupsAnswer,
     GroupsQuestion,
     MetricsAnswer,
     MetricsQuestion,
+    Obituary,
     Ping,
     Pong,
     Ready,
@@ -64,8 +67,8 @@ FATAL_ACKNOWLEDGE_SECONDS = 1.0
 EXIT_DONE = 0
 EXIT_FAILED = 1
 
-Question = RingQuestion | GroupsQuestion | AppsQuestion | MetricsQuestion
-Answer = RingAnswer | GroupsAnswer | AppsAnswer | MetricsAnswer
+Question = RingQuestion | GroupsQuestion | AppsQuestion | MetricsQuestion | BlackboxQuestion
+Answer = RingAnswer | GroupsAnswer | AppsAnswer | MetricsAnswer | BlackboxAnswer
 
 _LEFT_TO_THE_EXECUTIVE = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
@@ -86,6 +89,11 @@ class ChildContext:
     log: Logger = field(default_factory=logging.get_logger)
     """Bound to the child's subsystem."""
     report_fatal: Callable[[str], None] = field(default=_nobody_listens, repr=False)
+    leave_obituary: Callable[[Obituary], None] = field(default=lambda _: None, repr=False)
+    """Have the executive send something once this process has ended."""
+
+    at_bug: list[Callable[[BaseException], None]] = field(default_factory=list, repr=False)
+    """What the program wants called, besides the log line, with the exception that ends its process."""
 
     def fatal(self, reason: str) -> None:
         """Tell the executive that a restart will not help, then exit 1.
@@ -182,6 +190,7 @@ class _Child:
         self._ready = False
         self._reloaded: msgspec.Raw | None = None
         self._doomed = False
+        self._at_bug: list[Callable[[BaseException], None]] = []
         self.finished: asyncio.Future[int] = self._loop.create_future()
         self._loop.set_exception_handler(self._mishap)
         self._lifeline = lifeline
@@ -213,7 +222,7 @@ class _Child:
                 self._reconfigure(raw)
             case Stop():
                 self._finish(EXIT_DONE)
-            case RingQuestion() | GroupsQuestion() | AppsQuestion() | MetricsQuestion():
+            case RingQuestion() | GroupsQuestion() | AppsQuestion() | MetricsQuestion() | BlackboxQuestion():
                 self._answer(message)
 
     def _send(self, message: msgspec.Struct) -> None:
@@ -235,8 +244,15 @@ class _Child:
             return
         key = bytes(payload[0]) if payload else b""
         context = ChildContext(
-            self._name, Path(message.run_dir), configuration, key, logging.get_logger(self._name), self._fatal
+            self._name,
+            Path(message.run_dir),
+            configuration,
+            key,
+            logging.get_logger(self._name),
+            self._fatal,
+            self._send,
         )
+        self._at_bug = context.at_bug
         self._starting = self._loop.create_task(self._start(context))
         self._starting.add_done_callback(self._started)
 
@@ -259,8 +275,7 @@ class _Child:
                 self._log.crit("cannot start", reason=str(error))
                 self._finish(EXIT_FAILED)
             case _:
-                self._log.crit("a bug: the process ends", exc_info=error)
-                self._finish(EXIT_FAILED)
+                self._end_by_bug("the start", error)
 
     def _reconfigure(self, raw: msgspec.Raw) -> None:
         try:
@@ -309,7 +324,13 @@ class _Child:
         if error is None or isinstance(error, TotemdError | OSError):
             self._log.warning(context.get("message", "a mishap in the loop"), reason=repr(error))
             return
-        self._log.crit("a bug: the process ends", where=context.get("message", ""), exc_info=error)
+        self._end_by_bug(context.get("message", ""), error)
+
+    def _end_by_bug(self, where: str, error: BaseException) -> None:
+        self._log.crit("a bug: the process ends", where=where, exc_info=error)
+        for notify in self._at_bug:
+            notify(error)
+        self._at_bug.clear()
         self._finish(EXIT_FAILED)
 
     def _close_lifeline(self) -> None:

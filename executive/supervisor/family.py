@@ -17,6 +17,7 @@ from ...ipc.messages.control import (
     Fatal,
     GroupsAnswer,
     MetricsAnswer,
+    Obituary,
     Ping,
     Pong,
     ProcessInfo,
@@ -40,6 +41,7 @@ from .actions import (
 )
 from .children import ChildProcess
 from .exits import ExitCode
+from .obituary import Obituaries
 from .plan import Plan
 from .questions import Questions
 from .specs import ChildSpec, Tree
@@ -73,6 +75,7 @@ class Family:
         self._actions: deque[Action] = deque()
         self._acting = False
         self._timer: asyncio.TimerHandle | None = None
+        self._obituaries = Obituaries(log)
         self.questions = Questions(self.tell)
 
     # -- what the executive wants
@@ -149,11 +152,14 @@ class Family:
             case Fatal(reason):
                 self._log.crit(f"{child} cannot go on, and starting it again would not help", reason=reason)
                 self._do(self._plan.fatal(child, reason, now))
+            case Obituary():
+                self._obituaries.keep(child, message)
             case RingAnswer() | GroupsAnswer() | AppsAnswer() | MetricsAnswer() | Refused():
                 self.questions.answered(child, message)
 
     def _ended(self, child: str, how: Exit) -> None:
         del self._processes[child]
+        self._obituaries.child_ended(child)
         self.questions.gone(child)
         self._do(self._plan.exited(child, how, self._loop.time()))
 

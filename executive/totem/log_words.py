@@ -57,12 +57,22 @@ def _failed_to_receive(fields: Fields) -> Iterator[str]:
     yield f"FAILED TO RECEIVE: node {fields['node']} gets the token but not the messages"
 
 
+def _process_ended(fields: Fields) -> Iterator[str]:
+    yield f"The totem process of node {fields['node']} has ended, forming new configuration."
+
+
+def _process_gone(fields: Fields) -> Iterator[str]:
+    yield f"Nobody listens any more at node {_numbers(fields['nodes'])}, forming new configuration."
+
+
 _WORDING: Final[dict[str, Callable[[Fields], Iterator[str]]]] = {
     "ring.installed": _installed,
     "ring.token_lost": _token_lost,
     "ring.token_overdue": _overdue,
     "ring.retransmit_list": _retransmit_list,
     "ring.failed_to_receive": _failed_to_receive,
+    "ring.process_ended": _process_ended,
+    "ring.process_gone": _process_gone,
 }
 
 _KEPT: Final[dict[str, tuple[str, ...]]] = {"ring.installed": ("members", "because", "took_ms", "rounds")}

@@ -19,6 +19,13 @@ FRAME_DATAGRAMS = 16
 """Datagrams of a full frame: large enough to pay the seal and the token once for many messages, small enough that one
 lost datagram does not cost much, and that a frame fits what one node may send per visit (max_messages, 17)."""
 
+KNOCK_SECONDS = 0.1
+"""A member that sent its successor nothing for so long sends something small, to learn if nobody is there any more:
+ten packets a second on an idle ring, none on a busy one."""
+
+KNOCK_TOKEN_SHARE = 0.1
+"""With very short token timeouts: this share of it."""
+
 _MS = 0.001
 
 
@@ -60,6 +67,7 @@ def ring_parameters(configuration: Configuration, unit_bytes: int) -> RingParame
         send_join=totem.send_join * _MS,
         token_warning=totem.token * totem.token_warning / 100 * _MS,
         heartbeat=heartbeat * _MS if heartbeat_on else 0.0,
+        knock=min(KNOCK_SECONDS, KNOCK_TOKEN_SHARE * totem.token * _MS),
         fail_recv_const=totem.fail_recv_const,
         seqno_unchanged_const=totem.seqno_unchanged_const,
         miss_count_const=totem.miss_count_const,

@@ -20,6 +20,7 @@ from ...ipc.messages.control import (
     GroupsQuestion,
     MetricsAnswer,
     MetricsQuestion,
+    Obituary,
     RingAnswer,
     RingQuestion,
 )
@@ -53,7 +54,7 @@ from .pause import PauseWatch
 from .state_file import RingSequenceFile
 from .stream import OrderedStream
 from .wire.codec import decode, encode
-from .wire.events import Dropped, DuplicateNode, PacketReceived, PeerProven, SendControl
+from .wire.events import Dropped, DuplicateNode, PacketReceived, PeerEnded, PeerProven, SendControl
 from .wire.frames import FrameLayer
 from .wire.packets import AnyPacket, MergeDetect, Token
 from .wire.refusals import LOG_WORDS
@@ -99,6 +100,7 @@ class TotemProcess:
         """Tokens that wait because a service here is behind; they slow the ring down to its pace."""
         self._pumping = self._pump_scheduled = False
         self._complaints = Complaints()
+        self._obituary = b""
         self._pause = PauseWatch(parameters.token)
 
     # -- executive.runtime.child.ChildProgram
@@ -110,6 +112,8 @@ class TotemProcess:
         self._link, _ = create_link(self._configuration, self._arrived, self._log)
         self._link.open()
         now = clock()
+        self._obituary = self._frames.obituary(now)
+        self._leave_obituary()
         self._pause.seen(now)
         self._frames.greet(now)
         self._handle_frame_events(now)
@@ -128,6 +132,7 @@ class TotemProcess:
         self._frames.set_nodes(configuration.node_ids)
         if self._link is not None:
             self._link.set_peers(LinkSettings.of(configuration).peers)
+            self._leave_obituary()
         self._pause.token = self._parameters.token
         self._log.notice("ring options taken over", token_ms=configuration.totem.token)
 
@@ -219,6 +224,9 @@ class TotemProcess:
                 case SendControl(to=to, datagrams=datagrams):
                     if self._link is not None:
                         self._link.send(to, datagrams)
+                case PeerEnded(sender=sender):
+                    self._ring.process_ended(sender, now)
+                    self._pump(now)
                 case PeerProven(sender=sender, restarted=restarted):
                     self._log.debug("peer proven", node=sender, restarted=restarted)
                 case DuplicateNode():
@@ -265,6 +273,11 @@ class TotemProcess:
         if words is not None and (unsaid := self._complaints.admit((event.refusal, host), now)) is not None:
             more = {"unsaid": unsaid} if unsaid else {}
             self._log.warning(words, source=f"{host}:{port}", **more)
+
+    def _leave_obituary(self) -> None:
+        settings = LinkSettings.of(self._configuration)
+        receivers = tuple(settings.peers.values())
+        self._context.leave_obituary(Obituary(settings.address, settings.port, receivers, self._obituary))
 
     # -- time
 

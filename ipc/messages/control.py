@@ -73,6 +73,14 @@ class MetricsQuestion(Wire, frozen=True, tag="ask.metrics"):
     request: int
 
 
+class BlackboxQuestion(Wire, frozen=True, tag="ask.blackbox"):
+    """To totem: dump your flight recorder."""
+
+    asks: ClassVar[bool] = True
+
+    request: int
+
+
 # -- child -> executive
 
 
@@ -90,6 +98,18 @@ class Fatal(Wire, frozen=True, tag="fatal"):
     """The child cannot go on and a restart will not help; the executive stops with this reason."""
 
     reason: str
+
+
+class Obituary(Wire, frozen=True, tag="obituary"):
+    """From totem: what the executive is to send when this process has ended.  The last one counts."""
+
+    address: str
+    """Numeric address to send from."""
+    port: int
+    """UDP port at both ends."""
+    receivers: tuple[str, ...]
+    """Numeric addresses of the other nodes."""
+    datagram: bytes
 
 
 class RingAnswer(Wire, frozen=True, tag="ring"):
@@ -139,6 +159,16 @@ class AppsAnswer(Wire, frozen=True, tag="apps"):
     apps: tuple[AppInfo, ...]
 
 
+class BlackboxAnswer(Wire, frozen=True, tag="blackbox"):
+    """The flight recorder was dumped."""
+
+    request: int
+    path: str
+    bytes: int
+    seconds: float
+    """From the first recorded input to the last."""
+
+
 class Metric(msgspec.Struct, frozen=True):
     """One number; `kind` is `counter` or `gauge`."""
 
@@ -161,8 +191,20 @@ class MetricsAnswer(Wire, frozen=True, tag="metrics"):
     metrics: tuple[Metric, ...]
 
 
-TO_CHILD = Configure | Reconfigure | Ping | Stop | RingQuestion | GroupsQuestion | AppsQuestion | MetricsQuestion
-FROM_CHILD = Ready | Pong | Fatal | RingAnswer | GroupsAnswer | AppsAnswer | MetricsAnswer | Refused
+TO_CHILD = (
+    Configure
+    | Reconfigure
+    | Ping
+    | Stop
+    | RingQuestion
+    | GroupsQuestion
+    | AppsQuestion
+    | MetricsQuestion
+    | BlackboxQuestion
+)
+FROM_CHILD = (
+    Ready | Pong | Fatal | Obituary | RingAnswer | GroupsAnswer | AppsAnswer | MetricsAnswer | BlackboxAnswer | Refused
+)
 
 # -- totemctl -> executive
 
@@ -193,6 +235,12 @@ class AppsRequest(Wire, frozen=True, tag="ctl.apps"):
 
 class MetricsRequest(Wire, frozen=True, tag="ctl.metrics"):
     """The numbers of all processes of this node."""
+
+    request: int = 0
+
+
+class BlackboxRequest(Wire, frozen=True, tag="ctl.blackbox"):
+    """Dump the flight recorder of this node's totem process."""
 
     request: int = 0
 
@@ -313,6 +361,16 @@ class MetricsReply(Wire, frozen=True, tag="ctl.metrics.reply"):
     metrics: tuple[Metric, ...]
 
 
+class BlackboxReply(Wire, frozen=True, tag="ctl.blackbox.reply"):
+    """The flight recorder was dumped."""
+
+    request: int
+    path: str
+    bytes: int
+    seconds: float
+    """From the first recorded input to the last."""
+
+
 class CmapReply(Wire, frozen=True, tag="ctl.cmap.reply"):
     """Keys with their values, sorted by key."""
 
@@ -336,9 +394,12 @@ FROM_TOTEMCTL = (
     | GroupsRequest
     | AppsRequest
     | MetricsRequest
+    | BlackboxRequest
     | CmapRequest
     | CmapSetRequest
     | ReloadRequest
     | ShutdownRequest
 )
-TO_TOTEMCTL = StatusReply | MembersReply | GroupsReply | AppsReply | MetricsReply | CmapReply | ReloadReply
+TO_TOTEMCTL = (
+    StatusReply | MembersReply | GroupsReply | AppsReply | MetricsReply | BlackboxReply | CmapReply | ReloadReply
+)

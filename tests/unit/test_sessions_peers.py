@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 from totemd.executive.totem.wire import sessions
 from totemd.executive.totem.wire.datagrams import Source
-from totemd.executive.totem.wire.events import Dropped, DuplicateNode, PacketReceived, PeerProven
+from totemd.executive.totem.wire.events import Dropped, DuplicateNode, PacketReceived, PeerEnded, PeerProven
 from totemd.executive.totem.wire.refusals import Refusal
+from totemd.executive.totem.wire.replay import WINDOW_COUNTERS
 from totemd.executive.totem.wire.seal import EVERYBODY, FrameKind, OpenedFrame
 from totemd.executive.totem.wire.sessions import (
     CHALLENGE_INTERVAL_SECONDS,
@@ -243,6 +244,39 @@ def test_what_was_sealed_for_another_node_is_not_ours(peers: Peers) -> None:
     for_us, for_three = (OpenedFrame(to, 2, FIRST, 20 + to, FrameKind.PACKET, b"token") for to in (1, 3))
     assert receive(peers, for_three, now=1.0) == [dropped(Refusal.MISDIRECTED_FRAME)]
     assert receive(peers, for_us, now=1.0) == [PacketReceived(2, FIRST, b"token")]
+
+
+def obituary(boot: bytes = FIRST, counter: int = 0, sender: int = 2) -> OpenedFrame:
+    return OpenedFrame(EVERYBODY, sender, boot, counter, FrameKind.OBITUARY, b"")
+
+
+def test_an_obituary_ends_the_boot_that_is_believed_once_and_whatever_was_sent_since(peers: Peers) -> None:
+    prove(peers)
+    for counter in (WINDOW_COUNTERS, 2 * WINDOW_COUNTERS):
+        receive(peers, packet(counter), now=1.0)
+    assert receive(peers, obituary(counter=0), now=2.0, source=STRANGER) == [PeerEnded(2, FIRST)]
+    assert peers.unproven() == (2, 3)
+    for late in (obituary(), packet(3 * WINDOW_COUNTERS)):
+        assert receive(peers, late, now=3.0) == [dropped(Refusal.RETIRED_BOOT)], "neither is believed again"
+
+
+def test_an_obituary_says_nothing_about_the_boots_that_follow(peers: Peers) -> None:
+    prove(peers)
+    receive(peers, obituary(), now=1.0)
+    (ask,) = receive(peers, packet(0, SECOND), now=1.1)
+    proven, *_ = receive(peers, answer_to(ask, 1, 0, SECOND), now=1.2)
+    assert proven == PeerProven(2, SECOND, restarted=True)
+    assert receive(peers, obituary(), now=1.3) == [dropped(Refusal.RETIRED_BOOT)]
+    assert receive(peers, packet(2, SECOND), now=1.4) == [PacketReceived(2, SECOND, b"packet 2")]
+
+
+def test_an_obituary_of_a_boot_that_nobody_believed_changes_nothing(peers: Peers) -> None:
+    prove(peers)
+    assert receive(peers, obituary(SECOND), now=1.0) == [dropped(Refusal.UNPROVEN_FRAME)]
+    assert receive(peers, obituary(sender=3), now=1.0) == [dropped(Refusal.UNPROVEN_FRAME)]
+    assert receive(peers, obituary(b"our-former-boot!", sender=1), now=1.0) == [dropped(Refusal.NAMESAKE_FRAME)]
+    assert receive(peers, packet(11), now=1.0) == [PacketReceived(2, FIRST, b"packet 11")]
+    assert peers.unproven() == (3,)
 
 
 def test_our_own_frames_are_ignored(peers: Peers) -> None:

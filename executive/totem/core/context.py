@@ -52,6 +52,8 @@ class GatherReason(enum.StrEnum):
     FAILED_TO_RECEIVE = "a member fails to receive"
     SUSPECT = "the token does not get past a member"
     REQUEST = "asked for"
+    PROCESS_ENDED = "a member's process has ended"
+    PROCESS_GONE = "a member's port is closed and nobody answers"
 
 
 @dataclass(slots=True)
@@ -129,6 +131,10 @@ class Rotation:
     """Number of visits at which a frame was missing."""
     last_sent: Token | CommitToken | None = None
     """What the retransmit timer sends again."""
+    sent_at: float = float("-inf")
+    """When a token was put on the wire last."""
+    took: float = 0.0
+    """Seconds of a rotation in which nobody held the token, smoothed; 0 until one was measured."""
 
 
 @dataclass(slots=True)
@@ -151,6 +157,18 @@ class Recovery:
     """Paper: my_rotation_counter.  Visits in a row at which everybody had everything up to `install_seq`."""
     token_created: bool = False
 
+
+@dataclass(slots=True)
+class Suspect:
+    """A node whose port was reported closed, and which has not been heard since."""
+
+    probes: int
+    due: float
+    """When the next probe, or the verdict, is due."""
+
+
+ROTATION_WEIGHT: Final = 1 / 8
+"""Of a new measurement in the smoothed rotation time, as in TCP's round trip (RFC 6298)."""
 
 SELF_TOKEN_PACE: Final = 0.001
 """Seconds that a token of a ring of one takes to come round when there is nothing to do."""
@@ -180,6 +198,9 @@ class RingContext:
         self.loopback: deque[Token | CommitToken] = deque()
         """Tokens of a ring of one, on their way to ourselves."""
         self.counters: Counter[str] = Counter()
+        self.suspects: dict[int, Suspect] = {}
+        self.unsuspicious_until: dict[int, float] = {}
+        """Nodes that were heard while they were suspects, and until when reports about them are ignored."""
         self.flushing = False
         """The process was paused: what lies in the sockets is old."""
         self.left = False
@@ -244,6 +265,7 @@ class RingContext:
         self.timers.arm(Timer.RETRANSMIT, now + self.parameters.token_retransmit)
 
     def _put_on_wire(self, token: Token | CommitToken, now: float) -> None:
+        self.rotation.sent_at = now
         if self.rotation.target == self.me:
             if token not in self.loopback:
                 self.loopback.append(token)
@@ -255,6 +277,9 @@ class RingContext:
     def arm_token_timers(self, now: float) -> None:
         """A new token has been accepted: the ring is alive."""
         parameters, timers = self.parameters, self.timers
+        if not self.rotation.held and self.rotation.last_sent is not None:
+            took = max(0.0, now - self.rotation.sent_at)
+            self.rotation.took += (took - self.rotation.took) * (ROTATION_WEIGHT if self.rotation.took else 1)
         timers.arm(Timer.LOSS, now + parameters.token)
         timers.arm(Timer.RETRANSMIT, now + parameters.token_retransmit)
         if parameters.token_warning:

@@ -23,6 +23,8 @@ class RingParameters:
     """Silence after which a warning is due; 0 = off."""
     heartbeat: float = 0.0
     """Loss timeout of heartbeat_failures_allowed; 0 = off."""
+    knock: float = 0.0
+    """Silence after which the successor is sent something, so that its port can be reported closed; 0 = off."""
     fail_recv_const: int = 2500
     seqno_unchanged_const: int = 30
     miss_count_const: int = 5

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..wire.packets import CommitToken, HoldCancel, Join, Mcast, MergeDetect, Packet, Token
+from ..wire.packets import Alive, CommitToken, HoldCancel, Join, Mcast, MergeDetect, Packet, Probe, Token
 from .context import GatherReason, RingContext, RingState
 from .effects import Level, Multicast, Scope
 from .membership import (
@@ -25,6 +25,7 @@ from .membership import (
 )
 from .ordering import accepts_token, on_hold_cancel, release_held_token, take_frame, visit
 from .recovery import create_token, enter_recovery
+from .suspicion import ask_suspects, knock, probe_arrives, still_there
 from .timers import Timer
 
 OPERATIONAL, GATHER, COMMIT, RECOVERY = (
@@ -207,24 +208,32 @@ REACTIONS: Final[dict[tuple[RingState, type[Packet]], Reaction]] = {
     (OPERATIONAL, Join): join_while_operational,
     (OPERATIONAL, CommitToken): drop,
     (OPERATIONAL, HoldCancel): hold_cancel_arrives,
+    (OPERATIONAL, Probe): probe_arrives,
+    (OPERATIONAL, Alive): still_there,
     (GATHER, Token): drop,
     (GATHER, Mcast): frame_while_gathering,
     (GATHER, MergeDetect): merge_detect_while_gathering,
     (GATHER, Join): join_while_gathering,
     (GATHER, CommitToken): commit_token_while_gathering,
     (GATHER, HoldCancel): drop,
+    (GATHER, Probe): probe_arrives,
+    (GATHER, Alive): still_there,
     (COMMIT, Token): drop,
     (COMMIT, Mcast): drop,
     (COMMIT, MergeDetect): drop,
     (COMMIT, Join): join_while_forming,
     (COMMIT, CommitToken): commit_token_while_committing,
     (COMMIT, HoldCancel): drop,
+    (COMMIT, Probe): probe_arrives,
+    (COMMIT, Alive): still_there,
     (RECOVERY, Token): token_arrives,
     (RECOVERY, Mcast): frame_while_recovering,
     (RECOVERY, MergeDetect): drop,
     (RECOVERY, Join): join_while_forming,
     (RECOVERY, CommitToken): commit_token_while_recovering,
     (RECOVERY, HoldCancel): hold_cancel_arrives,
+    (RECOVERY, Probe): probe_arrives,
+    (RECOVERY, Alive): still_there,
 }
 """State x packet.  Total."""
 
@@ -286,5 +295,7 @@ TIMER_REACTIONS: Final[dict[Timer, Callable[[RingContext, float], None]]] = {
     Timer.JOIN: send_join,
     Timer.CONSENSUS: on_consensus_timeout,
     Timer.MERGE: announce_ring,
+    Timer.PROBE: ask_suspects,
+    Timer.KNOCK: knock,
 }
 """Every timer's reaction.  A timer that makes no sense in a state is cancelled on the way there."""

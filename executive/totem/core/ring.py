@@ -22,6 +22,8 @@ from .ordering import wake_ring
 from .parameters import RingParameters
 from .reactions import REACTIONS, TIMER_REACTIONS
 from .submission import Submission
+from .suspicion import heard, listen_again, port_closed, process_ended, start_knocking
+from .timers import LASTING, Timer
 
 EXPIRIES_PER_CALL_MAX = 1000
 """Timers handled in one `expire`; more means that a rule re-arms a timer in the past, which is a bug."""
@@ -94,11 +96,14 @@ class Ring:
         context.emit(Persist(context.ring.sequence))
         context.emit(RegularConfiguration(context.ring, (context.me,), (), (context.me,)))
         context.episode.began = now
+        start_knocking(context, now)
         enter_gather(context, GatherReason.BOOT, now)
 
     def receive(self, packet: AnyPacket, sender: int, now: float) -> None:
         """A packet arrived.  Hand in every packet that is already readable before a token."""
         context = self._context
+        if context.suspects:
+            heard(context, sender, now)
         if sender == context.me or context.left:
             context.count("drop.own")
         elif context.flushing and self._is_old_news(packet):
@@ -134,11 +139,23 @@ class Ring:
 
         Answering them would poison the other nodes' sets with a past that is over for them.
         """
-        self._context.flushing = True
+        context = self._context
+        context.flushing = True
+        context.suspects.clear()
+        context.timers.cancel(Timer.PROBE)
 
     def backlog_drained(self, now: float) -> None:
-        """Everything that had piled up during the pause was handed in."""
+        """Everything that had piled up during the pause was handed in.  Nobody is accused before it could be heard."""
         self._context.flushing = False
+        listen_again(self._context, now)
+
+    def process_ended(self, node: int, now: float) -> None:
+        """*node*'s process, as it was known here, has ended: proven by its obituary."""
+        process_ended(self._context, node, now)
+
+    def port_closed(self, node: int, now: float) -> None:
+        """The network says that nobody listens at *node*'s address.  A hint: the node is asked, nothing else."""
+        port_closed(self._context, node, now)
 
     def reconfigure(self, parameters: RingParameters) -> None:
         """Use other constants from now on; timers that run keep their deadlines."""
@@ -156,6 +173,7 @@ class Ring:
             return
         context.left = True
         context.timers.cancel_all()
+        context.timers.cancel(*LASTING)
         candidates = tuple(node for node in context.episode.candidates if node != context.me)
         failed = tuple(sorted({*context.episode.failed, context.me}))
         goodbye = Join(candidates, failed, context.ring.sequence, 0, True, context.parameters.options_digest)

@@ -21,6 +21,14 @@ class Timer(enum.IntEnum):
     JOIN = 6
     CONSENSUS = 7
     MERGE = 8
+    PROBE = 9
+    """A node that seems gone has not answered."""
+    KNOCK = 10
+    """Give the network an occasion to say that the successor is gone."""
+
+
+LASTING = (Timer.PROBE, Timer.KNOCK)
+"""Timers that concern nodes, not rings, and so outlast a change of state."""
 
 
 class Timers:
@@ -39,12 +47,16 @@ class Timers:
             self._deadlines.pop(timer, None)
 
     def cancel_all(self) -> None:
-        """Forget every timer."""
-        self._deadlines.clear()
+        """Forget every timer but the `LASTING` ones."""
+        self._deadlines = {timer: at for timer, at in self._deadlines.items() if timer in LASTING}
 
     def is_armed(self, timer: Timer) -> bool:
         """Whether *timer* will fire."""
         return timer in self._deadlines
+
+    def is_due(self, timer: Timer, now: float) -> bool:
+        """Whether *timer* would fire at *now*."""
+        return self._deadlines.get(timer, float("inf")) <= now
 
     def next_deadline(self) -> float | None:
         """When `take_due` has something next; None if never."""

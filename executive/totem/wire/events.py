@@ -39,6 +39,13 @@ class PeerProven(msgspec.Struct, frozen=True, gc=False):
     """Another boot of the same node had been believed before."""
 
 
+class PeerEnded(msgspec.Struct, frozen=True, gc=False):
+    """The boot of a node that was believed until now has ended, by its own sealed word."""
+
+    sender: int
+    boot: bytes
+
+
 class DuplicateNode(msgspec.Struct, frozen=True):
     """Another living process has shown that it has the cluster key and *this* node's id."""
 
@@ -56,4 +63,4 @@ class Dropped(msgspec.Struct, frozen=True):
     source: Source
 
 
-FrameEvent: TypeAlias = PacketReceived | SendControl | PeerProven | DuplicateNode | Dropped
+FrameEvent: TypeAlias = PacketReceived | SendControl | PeerProven | PeerEnded | DuplicateNode | Dropped

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from .datagrams import Frame, Reassembler, Source, cut
-from .events import Dropped, DuplicateNode, FrameEvent, PacketReceived, PeerProven, SendControl
+from .events import Dropped, DuplicateNode, FrameEvent, PacketReceived, PeerEnded, PeerProven, SendControl
 from .refusals import Refusal, Refused
 from .replay import RecentFloor
 from .seal import BOOT_BYTES, EVERYBODY, ClusterSecret, FrameKind, Opener, Sealer
@@ -76,6 +76,11 @@ class FrameLayer:
             InvalidArgument: more than `seal.PAYLOAD_BYTES_MAX` bytes.
         """
         return self._seal(FrameKind.PACKET, payload, to, now)
+
+    def obituary(self, now: float) -> bytes:
+        """One datagram that ends this boot for whoever receives it; for the executive to keep until it is true."""
+        (datagram,) = self._seal(FrameKind.OBITUARY, b"", EVERYBODY, now)
+        return datagram
 
     def greet(self, now: float) -> None:
         """Ask every configured node that is not proven yet whether it is there.
@@ -155,7 +160,7 @@ class FrameLayer:
                     self._control(effect, FrameKind.RESPONSE, response(effect.challenge, floor), now)
                 case Dropped():
                     self._drop(effect)
-                case PeerProven() | DuplicateNode():
+                case PeerProven() | PeerEnded() | DuplicateNode():
                     self._events.append(effect)
                 case _:
                     assert_never(effect)

@@ -121,4 +121,15 @@ class HoldCancel(Packet, frozen=True, array_like=True, tag=6):
     ring: RingId
 
 
-AnyPacket = Mcast | Token | Join | CommitToken | MergeDetect | HoldCancel
+class Probe(Packet, frozen=True, array_like=True, tag=7):
+    """To a node whose port seems closed: are you there?  corosync has none (docs/totem.md §5.9)."""
+
+    answer: bool
+    """False: a knock, only for the network to complain about if nobody listens there."""
+
+
+class Alive(Packet, frozen=True, array_like=True, tag=8):
+    """Answer to a `Probe`."""
+
+
+AnyPacket = Mcast | Token | Join | CommitToken | MergeDetect | HoldCancel | Probe | Alive

@@ -77,6 +77,8 @@ class FrameKind(enum.IntEnum):
     """A question: are you alive? (see `sessions`)"""
     RESPONSE = 3
     """The answer."""
+    OBITUARY = 4
+    """This boot has ended.  Sealed while it lived, sent by somebody else once it is dead (see `sessions`)."""
 
 
 class OpenedFrame(msgspec.Struct, frozen=True, gc=False):
@@ -182,7 +184,7 @@ class Opener:
             raise MalformedFrame(Refusal.OTHER_CLUSTER)
         if suite != self._suite:
             raise MalformedFrame(Refusal.OTHER_SUITE)
-        if not FrameKind.PACKET <= kind <= FrameKind.RESPONSE or sender == 0:
+        if not FrameKind.PACKET <= kind <= FrameKind.OBITUARY or sender == 0:
             raise MalformedFrame(Refusal.BAD_FRAME)
         if len(frame) > PAYLOAD_BYTES_MAX + FRAME_OVERHEAD_BYTES:
             raise MalformedFrame(Refusal.BAD_FRAME)

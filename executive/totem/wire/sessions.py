@@ -8,6 +8,8 @@ play them again later: those of an earlier boot of a node, or those that were se
 * The answer states a floor: the counter from which the sender's frames are at most `3 * RECENT_SECONDS` old.  Frames
   below it are never believed, those that waited for the answer and lie above it are.
 * From then on a window over the counters lets each frame through once.  The node's earlier boot is retired.
+* An obituary retires the boot that sealed it.  It is sealed when the boot begins and leaves the machine only when it
+  has ended; so the window does not apply to it, and whoever plays it again later says what is true already.
 
 Both directions are proven separately, with every suite.  A frame with this node's own id and another boot is asked in
 the same way, at the address it came from; an answer means that there are two nodes with one id.
@@ -24,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from .datagrams import Source
-from .events import Dropped, DuplicateNode, PacketReceived, PeerProven, Target
+from .events import Dropped, DuplicateNode, PacketReceived, PeerEnded, PeerProven, Target
 from .packets import NODES_MAX
 from .refusals import Refusal
 from .replay import ReplayWindow
@@ -70,7 +72,7 @@ class Answer:
     challenge: bytes
 
 
-PeersEffect: TypeAlias = PacketReceived | Ask | Answer | PeerProven | DuplicateNode | Dropped
+PeersEffect: TypeAlias = PacketReceived | Ask | Answer | PeerProven | PeerEnded | DuplicateNode | Dropped
 
 
 def response(challenge: bytes, floor: int) -> bytes:
@@ -160,6 +162,8 @@ class Peers:
         peer = self._peers.get(frame.sender)
         if frame.to not in self._my_names:
             self._drop(Refusal.MISDIRECTED_FRAME, source)
+        elif frame.kind == FrameKind.OBITUARY:
+            self._from_the_dead(frame, peer, source)
         elif peer is None or peer.boot != frame.boot:
             self._from_unknown_boot(frame, source, now)
         elif not peer.window.accept(frame.counter):
@@ -227,6 +231,18 @@ class Peers:
             if frame.kind == FrameKind.CHALLENGE:
                 self._answer(frame, source)
             self._ask(self._node_id, self._namesake, source, now)
+
+    def _from_the_dead(self, frame: OpenedFrame, peer: _Peer | None, source: Source) -> None:
+        """A boot has ended; that concerns us if it is the believed one."""
+        if frame.sender == self._node_id:
+            self._drop(Refusal.OWN_FRAME if frame.boot == self._boot else Refusal.NAMESAKE_FRAME, source)
+        elif peer is None or peer.boot != frame.boot:
+            known = peer is not None and frame.boot in peer.retired
+            self._drop(Refusal.RETIRED_BOOT if known else Refusal.UNPROVEN_FRAME, source)
+        else:
+            peer.retired.append(peer.boot)
+            peer.boot = b""
+            self._effects.append(PeerEnded(frame.sender, frame.boot))
 
     def _may_speak(self, sender: int) -> bool:
         return sender in self._listed or (
@@ -297,8 +313,8 @@ class Peers:
         self._pending_bytes += len(frame.payload)
 
     def _believe(self, response_frame: OpenedFrame, peer: _Peer, floor: int, now: float) -> None:
-        restarted = bool(peer.boot)
-        if restarted:
+        restarted = bool(peer.boot or peer.retired)
+        if peer.boot:
             peer.retired.append(peer.boot)
         peer.boot = response_frame.boot
         peer.window = ReplayWindow(floor)
