@@ -3,19 +3,32 @@
 W1  two tokens with equal (ring, hop) never differ
 W2  two frames with equal (ring, seq) never differ
 W3  no packet leaves with a ring sequence that is not durable at its sender yet
+W4  members do not send more than the window in one rotation, but for the one frame that each may always send
 """
 
 from __future__ import annotations
 
+from math import inf
+
 from simcluster.history import RingKey
 from simcluster.violation import Violation
+from totemd.executive.totem.core.flow import units
+from totemd.executive.totem.core.parameters import RingParameters
+from totemd.executive.totem.wire.codec import MCAST_OVERHEAD_BYTES
 from totemd.executive.totem.wire.packets import AnyPacket, CommitToken, Join, Mcast, Token
+
+
+def flow_max(ring: RingParameters, nodes: int) -> int:
+    """The window, and the one frame that each of *nodes* may always send."""
+    return ring.window_size + nodes * units(ring.frame_bytes + MCAST_OVERHEAD_BYTES, ring.datagram_bytes)
 
 
 class WireWatch:
     """Sees every packet that leaves a node."""
 
-    def __init__(self) -> None:
+    def __init__(self, flow_max: float = inf) -> None:
+        """*flow_max*: most units that members may send in one rotation."""
+        self._flow_max = flow_max
         self.violations: list[Violation] = []
         self._tokens: dict[tuple[RingKey, int], Token] = {}
         self._frames: dict[tuple[RingKey, int], Mcast] = {}
@@ -26,6 +39,9 @@ class WireWatch:
         if sequence > durable:
             self.violations.append(Violation("W3", time, f"node {node} sent {packet} with {durable} on disk"))
         if isinstance(packet, Token):
+            if packet.flow > self._flow_max:
+                what = f"node {node} sent {packet}; {self._flow_max} units are the most"
+                self.violations.append(Violation("W4", time, what))
             name = RingKey(packet.ring.sequence, packet.ring.representative), packet.hop
             first = self._tokens.setdefault(name, packet)
             if first is not packet and first != packet:
