@@ -31,8 +31,9 @@ from .ipc.errors import (
     TryAgain,
 )
 from .ipc.ids import GROUP_NAME_BYTES_MAX, MESSAGE_BYTES_MAX, Address, Guarantee, Member, Reason, RingId
-from .services.cpg.client import Client, Group
+from .services.cpg.client import Client
 from .services.cpg.events import ConfigChange, Event, Message, Rejoined, RingChange
+from .services.cpg.group import Group
 
 __all__ = [
     "GROUP_NAME_BYTES_MAX",

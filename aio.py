@@ -9,6 +9,7 @@ async with totemd.aio.Client() as client, client.join("chat") as group:
 Events and errors are those of `totemd`.
 """
 
-from .services.cpg.aio import Client, Group
+from .services.cpg.aio import Client
+from .services.cpg.aio_group import Group
 
 __all__ = ["Client", "Group"]

@@ -1,11 +1,11 @@
 """cpg.sock: groups, for applications.  This is the public client protocol; docs/protocol.md explains it at length.
 
-After the hello a client sends `Join`, `Leave`, `Say`, `Multicast` and `Consumed`; what it gets is one ordered sequence
-of `Ring`, `Changed`, `Messages`, `Away`, `Failed`, `Expelled` and `Credit`.  There are no request numbers: the answer
-to a join is the `Changed` in which the joiner appears, or `Failed`.
+After the hello a client sends `Join`, `Leave`, `Say`, `Multicast`, `Consumed` and `Lookup`; what it gets is one ordered
+sequence of `Ring`, `Changed`, `Messages`, `Away`, `Failed`, `Groups`, `Expelled` and `Credit`.  Only `Lookup` has a
+number: the answer to a join is the `Changed` in which the joiner appears, or `Failed`.
 
-A *batch*, the payload frame of `Multicast` and `Messages`, is a run of messages: for each a u32 length, little
-endian, and the bytes.  Nobody between the two members looks into it.
+A *batch*, the payload of `Multicast` and `Messages`, is a run of messages: for each a u32 length, little endian, and
+the bytes.  Nobody between the two members looks into it.  A client may hand it over in several frames.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ __all__ = [
     "Credit",
     "Expelled",
     "Failed",
+    "Groups",
     "Join",
     "Leave",
+    "Lookup",
     "Messages",
     "Multicast",
     "Ring",
@@ -49,6 +51,12 @@ SAY_BYTES_MAX = BATCH_BYTES_MAX - LENGTH_BYTES
 
 LARGE_BATCH_BYTES_MAX = LENGTH_BYTES + MESSAGE_BYTES_MAX
 """Longest batch of one message."""
+
+BATCH_FRAMES_MAX = 64
+"""Most payload frames of a `Multicast`."""
+
+LOOKUP_MEMBERS = 4_096
+"""Members after which a page of `Groups` ends."""
 
 BATCH_COUNT_MAX = BATCH_BYTES_MAX // LENGTH_BYTES
 """Most messages of a batch (empty ones)."""
@@ -95,7 +103,7 @@ class Say(Wire, frozen=True, tag="say"):
 
 
 class Multicast(Wire, frozen=True, tag="mcast"):
-    """Messages for the group, in this order; payload frame 0 is the batch."""
+    """Messages for the group, in this order; the payload frames, one after the other, are the batch."""
 
     group: GroupName
     count: Count
@@ -109,6 +117,16 @@ class Consumed(Wire, frozen=True, tag="consumed"):
     """
 
     messages: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Lookup(Wire, frozen=True, tag="lookup"):
+    """Which groups are there, and who is in them?  Answered by `Groups` with the same number."""
+
+    number: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    group: GroupName | None = None
+    """This one only; None: all of them."""
+    after: Annotated[bytes, msgspec.Meta(max_length=GROUP_NAME_BYTES_MAX)] = b""
+    """The last name of the previous page, which this one continues."""
 
 
 # -- cpg -> client
@@ -138,6 +156,16 @@ class Changed(Wire, frozen=True, tag="changed"):
     members: tuple[tuple[NodeNumber, Pid], ...]
     joined: tuple[tuple[NodeNumber, Pid, Reason], ...] = ()
     left: tuple[tuple[NodeNumber, Pid, Reason], ...] = ()
+
+
+class Groups(Wire, frozen=True, tag="groups"):
+    """A page of the groups of the cluster as this node knows them, sorted by name; members sorted by (node, pid)."""
+
+    number: int
+    groups: tuple[tuple[bytes, tuple[tuple[NodeNumber, Pid], ...]], ...] | None
+    """None: the node does not know at the moment.  Ask again after the next `Ring` that is one."""
+    complete: bool = True
+    """Nothing follows; else look up what comes after the last name."""
 
 
 class Messages(Wire, frozen=True, tag="messages"):
@@ -173,5 +201,5 @@ class Expelled(Wire, frozen=True, tag="expelled"):
     why: str
 
 
-FROM_CLIENT = Join | Leave | Say | Multicast | Consumed
-TO_CLIENT = Changed | Messages | Ring | Away | Expelled | Failed | Credit
+FROM_CLIENT = Join | Leave | Say | Multicast | Consumed | Lookup
+TO_CLIENT = Changed | Messages | Groups | Ring | Away | Expelled | Failed | Credit

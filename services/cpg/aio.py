@@ -9,21 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any
 
 from ...ipc import forks
 from ...ipc.connection import Connection
 from ...ipc.endpoints import require_socket
-from ...ipc.errors import ConnectionLost, NotMember, TotemdError, TryAgain
-from ...ipc.ids import Guarantee, group_name
+from ...ipc.errors import ConnectionLost, TotemdError, TryAgain
+from ...ipc.ids import Member, group_name, group_text
 from ...ipc.messages.common import Welcome
 from ...ipc.messages.cpg import TO_CLIENT
-from .batches import BytesLike, checked_guarantee
+from .aio_group import Group
 from .events import Event
 from .subscription import Stage, Subscription
-from .view import CONNECT_SECONDS, LEAVE_SECONDS, ROLE, SERVICE_NAME, ClientView, GroupView, socket_path
+from .view import CONNECT_SECONDS, ROLE, SERVICE_NAME, ClientView, socket_path
 
 
 class _Bell:
@@ -99,12 +99,25 @@ class Client(ClientView):
             raise self._refusal
         return self
 
-    def join(self, name: str | bytes, *, timeout: float | None = None) -> Joining:
+    def join(self, name: str | bytes, *, initial_ring: bool = False, timeout: float | None = None) -> Joining:
         """Enter the closed group *name*: `group = await client.join(…)`, or `async with client.join(…) as group`.
 
-        It is done once this process is in the delivered membership; raises as the blocking client's `join` does.
+        It is done once this process is in the delivered membership; all else as the blocking client's `join`.
         """
-        return Joining(self._join(name, timeout))
+        return Joining(self._join(name, initial_ring, timeout))
+
+    async def groups(self, *, timeout: float | None = None) -> dict[str, tuple[Member, ...]]:
+        """All groups of the cluster and their members, as this node knows them; both sorted.
+
+        Waits while the node has no ring; raises TimeoutError if that takes longer than *timeout* seconds.
+        """
+        answer = await self._inquire(None, timeout)
+        return {group_text(name): members for name, members in answer.items()}
+
+    async def membership(self, name: str | bytes, *, timeout: float | None = None) -> tuple[Member, ...]:
+        """The members of any group, sorted; this process need not be one.  Empty for a group that has none."""
+        group = group_name(name)
+        return (await self._inquire(group, timeout)).get(group, ())
 
     async def close(self) -> None:
         """Hang up.  Groups that were not left see this member go with reason PROCESS_DOWN."""
@@ -125,13 +138,25 @@ class Client(ClientView):
 
     # -- for Group
 
-    async def _join(self, name: str | bytes, timeout: float | None) -> Group:
+    async def _inquire(self, group: bytes | None, timeout: float | None) -> dict[bytes, tuple[Member, ...]]:
+        self._require_open()
+        inquiry = self._channel.inquire(group)
+        try:
+            self._transmit()
+            async with _timeout(timeout, f"this node did not tell the groups within {timeout} s; is the ring forming?"):
+                while inquiry.answer is None:
+                    await self._progress.wait()
+        finally:
+            self._channel.forget(inquiry)
+        return inquiry.answer
+
+    async def _join(self, name: str | bytes, initial_ring: bool, timeout: float | None) -> Group:
         self._require_open()
         group = group_name(name)
         otherwise = f"the group {name!r} was not joined within {timeout} s; is the ring forming? (`totemctl status`)"
         async with _timeout(timeout, otherwise):
             await self._until(lambda: not self._channel.is_leaving(group))
-            subscription = self._channel.join(group)
+            subscription = self._channel.join(group, initial_ring)
             try:
                 self._transmit()
                 await self._until(lambda: subscription.stage is not Stage.JOINING)
@@ -151,13 +176,16 @@ class Client(ClientView):
             async with _timeout(timeout, f"nothing happened in the group {subscription.name!r} within {timeout} s"):
                 while (event := subscription.take()) is None:
                     await bell.wait()
+        self._settle(subscription)
+        return event
+
+    def _settle(self, subscription: Subscription) -> None:
         if subscription.consumed_messages:
             self._channel.settle(subscription)
             self._transmit()
-        return event
 
-    async def _mcast(self, subscription: Subscription, payload: BytesLike, guarantee: Guarantee, wait: bool) -> None:
-        while not self._channel.append(subscription, payload, guarantee):
+    async def _append(self, subscription: Subscription, append: Callable[[], bool], wait: bool) -> None:
+        while not append():
             self._flush()
             if not wait:
                 raise TryAgain(f"the group {subscription.name!r} takes nothing at the moment; nothing was sent")
@@ -274,76 +302,6 @@ class Joining(Awaitable["Group"]):
     ) -> None:
         assert self._group is not None
         await self._group.__aexit__(kind, error, trace)
-
-
-class Group(GroupView):
-    """Membership in a closed process group; made by `Client.join`.  All as in the blocking client, but awaited."""
-
-    def __init__(self, client: Client, subscription: Subscription) -> None:
-        super().__init__(client._channel, subscription)
-        self._client = client
-
-    async def mcast(self, payload: BytesLike, guarantee: Guarantee = Guarantee.AGREED, *, wait: bool = True) -> None:
-        """Send a message of at most 1 MiB to all members, this one included, in one total order.
-
-        Without credit, and while this node is away, it waits; or raises, with `wait=False`.
-
-        Raises:
-            TryAgain: `wait=False`, and it would have waited.  Nothing was sent.
-            MessageTooLarge: more than 1 MiB.
-            NotMember: the group was left.
-            Expelled: this member did not read for too long, and is out.
-        """
-        if guarantee.__class__ is not Guarantee:
-            guarantee = checked_guarantee(guarantee)
-        if wait and self._client._channel.append(self._subscription, payload, guarantee):
-            self._client._flush_soon()
-        else:
-            await self._client._mcast(self._subscription, payload, guarantee, wait)
-
-    async def mcast_many(self, payloads: Iterable[BytesLike], guarantee: Guarantee = Guarantee.AGREED) -> int:
-        """Send messages in this order; returns how many.  Waits and raises as `mcast` does."""
-        guarantee, count = checked_guarantee(guarantee), 0
-        for payload in payloads:
-            await self.mcast(payload, guarantee)
-            count += 1
-        return count
-
-    async def receive(self, timeout: float | None = None) -> Event:
-        """The next event: a `Message`, `ConfigChange`, `RingChange` or `Rejoined`.
-
-        Raises:
-            TimeoutError: nothing came within *timeout* seconds.
-            NotMember: the group was left, and everything has been read.
-            Expelled: this member did not read for too long, and everything that it still got has been read.
-            ConnectionLost: the client was closed.
-        """
-        return await self._client._receive(self._subscription, timeout)
-
-    async def leave(self, timeout: float | None = None) -> None:
-        """Leave; returns when the others have seen it.  The last event, still to be read, is the own leave.
-
-        Raises:
-            TimeoutError: not within *timeout* seconds; it will happen all the same.
-        """
-        await self._client._leave(self._subscription, timeout)
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        """All events, until the group is left."""
-        while True:
-            try:
-                yield await self._client._receive(self._subscription, None)
-            except NotMember:
-                return
-
-    async def __aenter__(self) -> Group:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(TimeoutError, ConnectionLost):
-            await self.leave(timeout=LEAVE_SECONDS)
 
 
 @contextlib.asynccontextmanager

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ...ipc.errors import InvalidArgument, MalformedMessage, MessageTooLarge
 from ...ipc.ids import MESSAGE_BYTES_MAX, Guarantee
-from ...ipc.messages.cpg import BATCH_BYTES_MAX, LARGE_BATCH_BYTES_MAX, LENGTH_BYTES
+from ...ipc.messages.cpg import (
+    BATCH_BYTES_MAX,
+    BATCH_FRAMES_MAX,
+    LARGE_BATCH_BYTES_MAX,
+    LENGTH_BYTES,
+    SAY_BYTES_MAX,
+)
 
 BytesLike = bytes | bytearray | memoryview
 """What a message may be given as; at run time anything with a buffer will do."""
@@ -32,8 +38,26 @@ def as_message(payload: object) -> bytes:
     except TypeError:
         raise InvalidArgument(f"a message is bytes-like, not {type(payload).__name__}; encode it first") from None
     if view.nbytes > MESSAGE_BYTES_MAX:
-        raise MessageTooLarge(f"a message has at most {MESSAGE_BYTES_MAX} bytes; this one has {view.nbytes}: split it")
+        raise too_large(view.nbytes)
     return view.tobytes()
+
+
+def too_large(size: int) -> MessageTooLarge:
+    """What is raised for a message of *size* bytes."""
+    return MessageTooLarge(f"a message has at most {MESSAGE_BYTES_MAX} bytes; this one has {size}: split it")
+
+
+def as_parts(parts: Iterable[object]) -> list[bytes]:
+    """The parts of one message as bytes that stay as they are; small ones are joined, and what cannot be a frame.
+
+    Raises:
+        InvalidArgument: a part has no buffer.
+        MessageTooLarge: a part is above 1 MiB.
+    """
+    frames = [as_message(part) for part in parts]
+    if len(frames) >= BATCH_FRAMES_MAX or sum(map(len, frames)) <= SAY_BYTES_MAX:
+        return [b"".join(frames)]
+    return frames
 
 
 def checked_guarantee(guarantee: int) -> Guarantee:
@@ -68,25 +92,23 @@ def split(batch: bytes, count: int) -> list[bytes]:
     return messages
 
 
-def checked_batch(payload: Sequence[bytes], count: int) -> bytes:
-    """A client's batch of *count* messages, as far as it can be judged without looking at each message.
+def checked_batch(frames: Sequence[bytes], count: int) -> int:
+    """The size of a client's batch of *count* messages, as far as it can be judged without looking at each message.
 
     Raises:
         MessageTooLarge: a message, or a batch of several, above its limit.
-        InvalidArgument: not one batch, or one that cannot hold that many messages.
+        InvalidArgument: no batch, or one that cannot hold that many messages.
     """
-    if len(payload) != 1:
-        raise InvalidArgument(f"a multicast has one payload frame, its batch; this one has {len(payload)}")
-    body, size = payload[0], len(payload[0])
+    if not 0 < len(frames) <= BATCH_FRAMES_MAX:
+        raise InvalidArgument(f"a batch has 1 to {BATCH_FRAMES_MAX} frames; this one has {len(frames)}")
+    size = sum(map(len, frames))
     if count == 1:
         if size > LARGE_BATCH_BYTES_MAX:
-            raise MessageTooLarge(
-                f"a message has at most {MESSAGE_BYTES_MAX} bytes; this one has {size - LENGTH_BYTES}: split it"
-            )
-        if size != LENGTH_BYTES + int.from_bytes(body[:LENGTH_BYTES], "little"):
+            raise too_large(size - LENGTH_BYTES)
+        if len(frames[0]) < LENGTH_BYTES or size != LENGTH_BYTES + _LENGTH.unpack_from(frames[0])[0]:
             raise InvalidArgument(f"the length in front of the message does not fit the batch of {size} bytes")
     elif size > BATCH_BYTES_MAX:
         raise MessageTooLarge(f"a batch of several messages has at most {BATCH_BYTES_MAX} bytes; this one has {size}")
     elif size < LENGTH_BYTES * count:
         raise InvalidArgument(f"{size} bytes cannot hold a batch of {count} messages")
-    return body
+    return size

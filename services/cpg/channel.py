@@ -15,7 +15,7 @@ import msgspec
 from ...ipc.codec import encode
 from ...ipc.errors import AlreadyMember, NotMember, Status, TotemdError, to_exception
 from ...ipc.errors import Expelled as ExpelledError
-from ...ipc.ids import Address, Guarantee
+from ...ipc.ids import MESSAGE_BYTES_MAX, Address, Guarantee
 from ...ipc.messages.common import Welcome
 from ...ipc.messages.cpg import (
     BATCH_BYTES_MAX,
@@ -28,6 +28,7 @@ from ...ipc.messages.cpg import (
     Credit,
     Expelled,
     Failed,
+    Groups,
     Join,
     Leave,
     Messages,
@@ -36,8 +37,9 @@ from ...ipc.messages.cpg import (
     Say,
     Verb,
 )
-from .batches import as_message, pack_length
+from .batches import as_message, pack_length, too_large
 from .events import RingChange
+from .lookup import Inquiry
 from .subscription import Stage, Subscription
 
 REPORT_BYTES: Final = 256 * 1024
@@ -56,7 +58,7 @@ _FAILS: Final[dict[Verb, tuple[Stage, ...]]] = {
 }
 """The stages in which a `Failed` ends a subscription."""
 
-ServerMessage = Changed | Messages | Ring | Away | Expelled | Failed | Credit
+ServerMessage = Changed | Messages | Groups | Ring | Away | Expelled | Failed | Credit
 
 
 class Channel:
@@ -74,6 +76,8 @@ class Channel:
         self.touched: dict[Subscription, None] = {}
         """Subscriptions to which something happened; for shells that have somebody to wake, who clear it."""
         self._subscriptions: dict[bytes, Subscription] = {}
+        self._inquiries: dict[int, Inquiry] = {}
+        self._last_inquiry = 0
         self._credit = 0
         """What batches may still cost."""
         self._consumed_messages = self._consumed_bytes = 0
@@ -115,6 +119,8 @@ class Channel:
                 self._credit += payload_bytes
             case Changed():
                 self._changed(message)
+            case Groups(number):
+                self._page(number, message)
             case Ring(ring, members):
                 self._ring_changed(None if ring is None else RingChange(ring, members))
             case Away():
@@ -128,8 +134,10 @@ class Channel:
 
     # -- what the application asks for
 
-    def join(self, group: bytes) -> Subscription:
+    def join(self, group: bytes, initial_ring: bool = False) -> Subscription:
         """Begin to join; the subscription's stage tells when it is done.
+
+        *initial_ring*: the ring is the event after its own join.
 
         Raises:
             AlreadyMember: this client is in the group, or joining it.
@@ -137,7 +145,7 @@ class Channel:
         if group in self._subscriptions:
             present = self._subscriptions[group]
             raise AlreadyMember(f"this process is in the group {present.name!r} already ({present.stage.value})")
-        subscription = self._subscriptions[group] = Subscription(group)
+        subscription = self._subscriptions[group] = Subscription(group, initial_ring)
         if self.connected:
             self._send(Join(group))
         return subscription
@@ -157,6 +165,18 @@ class Channel:
             self._send(Leave(subscription.group))
         else:
             self._close(subscription, None)
+
+    def inquire(self, group: bytes | None) -> Inquiry:
+        """Ask who is in *group*, or in all groups; the inquiry tells when it is answered.  `forget` ends it."""
+        self._last_inquiry += 1
+        inquiry = self._inquiries[self._last_inquiry] = Inquiry(self._last_inquiry, group)
+        if self.connected:
+            self._send(inquiry.ask())
+        return inquiry
+
+    def forget(self, inquiry: Inquiry) -> None:
+        """Nobody waits for the answer any more."""
+        self._inquiries.pop(inquiry.number, None)
 
     def alone(self, subscription: Subscription, payload: object, guarantee: Guarantee) -> tuple[bytes] | None:
         """The frame of this one message, where that is plainly possible; None: use `append` and `flush`.
@@ -184,11 +204,7 @@ class Channel:
             MessageTooLarge: above 1 MiB.
             InvalidArgument: not bytes-like, or no such guarantee.
         """
-        if subscription.stage is not Stage.JOINED:
-            if subscription.stage is Stage.CLOSED:
-                raise subscription.error
-            if subscription.stage is Stage.LEAVING:
-                raise NotMember(f"the group {subscription.name!r} is being left")
+        if subscription.stage is not Stage.JOINED and not self._may_send(subscription):
             return False
         message = as_message(payload)
         length = len(message)
@@ -210,6 +226,31 @@ class Channel:
         self._batch_bytes += size
         self._batch += (pack_length(length), message)
         return True
+
+    def append_parts(self, subscription: Subscription, parts: Sequence[bytes], guarantee: Guarantee) -> bool:
+        """Send a message given in parts, which are not joined (see `as_parts`).  Returns and raises as `append`."""
+        if len(parts) == 1:
+            return self.append(subscription, parts[0], guarantee)
+        length = sum(map(len, parts))
+        cost = length + _SAY_COST_BYTES
+        if length > MESSAGE_BYTES_MAX:
+            raise too_large(length)
+        if not self._may_send(subscription) or cost > self._credit:
+            return False
+        self.flush()
+        if self._batch:
+            return False
+        self._credit -= cost
+        subscription.sent += 1
+        control = encode(Multicast(subscription.group, 1, guarantee))
+        self.outgoing.append((control, pack_length(length), *parts))
+        return True
+
+    def room(self, subscription: Subscription) -> int:
+        """The longest message that `append` would take now; -1 if it would take none."""
+        if subscription.stage is not Stage.JOINED:
+            return -1
+        return max(-1, min(MESSAGE_BYTES_MAX, self._credit - _SAY_COST_BYTES))
 
     def flush(self) -> None:
         """Close the open batch, so that it goes out.  That of a member that is away stays open until it is back."""
@@ -241,6 +282,14 @@ class Channel:
 
     # -- inside
 
+    def _may_send(self, subscription: Subscription) -> bool:
+        """Whether the member is in its group now.  Raises as `append` does if it will not be any more."""
+        if subscription.stage is Stage.CLOSED:
+            raise subscription.error
+        if subscription.stage is Stage.LEAVING:
+            raise NotMember(f"the group {subscription.name!r} is being left")
+        return subscription.stage is Stage.JOINED
+
     def _send(self, message: msgspec.Struct) -> None:
         self.outgoing.append((encode(message),))
 
@@ -248,6 +297,17 @@ class Channel:
         for group, subscription in self._subscriptions.items():
             if subscription.stage in (Stage.JOINING, Stage.AWAY):
                 self._send(Join(group))
+
+    def _page(self, number: int, page: Groups) -> None:
+        self._consume(1)
+        inquiry = self._inquiries.get(number)
+        if inquiry is not None and (question := inquiry.page(page)) is not None:
+            self._send(question)
+
+    def _inquire_again(self) -> None:
+        for inquiry in self._inquiries.values():
+            if inquiry.answer is None:
+                self._send(inquiry.ask())
 
     def _went_away(self) -> None:
         self.ring = None
@@ -278,11 +338,13 @@ class Channel:
         if subscription is None:
             self._consume(1)
             return
-        subscription.changed(message, self.address)
+        subscription.changed(message, self.address, self.ring)
         self._touch(subscription)
 
     def _ring_changed(self, change: RingChange | None) -> None:
         self._consume(1)
+        if self.ring is None and change is not None:
+            self._inquire_again()
         self.ring, self.introduced = change, True
         for subscription in self._subscriptions.values():
             if change is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -20,13 +20,14 @@ from ...ipc.blocking import BlockingConnection, Lost
 from ...ipc.channel import Arrived, Opened, Rejected
 from ...ipc.deadline import Deadline
 from ...ipc.errors import ConnectionLost, NotMember, TryAgain
-from ...ipc.ids import Guarantee, Member, group_name
+from ...ipc.ids import Guarantee, Member, group_name, group_text
 from ...ipc.messages.cpg import TO_CLIENT
-from .batches import BytesLike, checked_guarantee
+from .batches import BytesLike
 from .events import Event, RingChange
+from .group import Group
 from .readiness import Readiness
 from .subscription import Stage, Subscription
-from .view import CONNECT_SECONDS, LEAVE_SECONDS, ROLE, SERVICE_NAME, ClientView, GroupView, socket_path
+from .view import CONNECT_SECONDS, ROLE, SERVICE_NAME, ClientView, socket_path
 
 LOOK_EVERY = 256
 """A program that only sends takes what arrives after so many messages: credit, and the news that it is away."""
@@ -74,11 +75,12 @@ class Client(ClientView):
         self._look()
         return self._channel.ring
 
-    def join(self, name: str | bytes, *, timeout: float | None = None) -> Group:
+    def join(self, name: str | bytes, *, initial_ring: bool = False, timeout: float | None = None) -> Group:
         """Enter the closed group *name*; return once this process is in its delivered membership.
 
-        The group's first event is the `ConfigChange` with this member in `joined`.  While the ring is being formed,
-        and while this node's processes restart, joining waits.
+        The group's first event is the `ConfigChange` with this member in `joined`; with *initial_ring* the second is
+        the `RingChange` that tells the present ring.  While the ring is being formed, and while this node's processes
+        restart, joining waits.
 
         Raises:
             TimeoutError: not within *timeout* seconds; the attempt is given up.
@@ -90,7 +92,7 @@ class Client(ClientView):
         group, deadline = group_name(name), Deadline(timeout)
         while self._channel.is_leaving(group):
             self._wait(deadline, f"the group {name!r} was not left before it could be joined again")
-        subscription = self._channel.join(group)
+        subscription = self._channel.join(group, initial_ring)
         try:
             while subscription.stage is Stage.JOINING:
                 self._wait(deadline, f"the group {name!r} was not joined; is the ring forming? (`totemctl status`)")
@@ -101,6 +103,22 @@ class Client(ClientView):
         if subscription.stage is Stage.CLOSED:
             raise subscription.error
         return Group(self, subscription)
+
+    def groups(self, *, timeout: float | None = None) -> dict[str, tuple[Member, ...]]:
+        """All groups of the cluster and their members, as this node knows them; both sorted.
+
+        Waits while the node has no ring; raises TimeoutError if that takes longer than *timeout* seconds.
+        """
+        answer = self._inquire(None, Deadline(timeout))
+        return {group_text(name): members for name, members in answer.items()}
+
+    def membership(self, name: str | bytes, *, timeout: float | None = None) -> tuple[Member, ...]:
+        """The members of any group, sorted; this process need not be one.  Empty for a group that has none.
+
+        Waits and raises as `groups` does; GroupNameTooLong and InvalidArgument as `join` does.
+        """
+        group = group_name(name)
+        return self._inquire(group, Deadline(timeout)).get(group, ())
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
@@ -143,6 +161,16 @@ class Client(ClientView):
             warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
             self.close()
 
+    def _inquire(self, group: bytes | None, deadline: Deadline) -> dict[bytes, tuple[Member, ...]]:
+        self._check_process()
+        inquiry = self._channel.inquire(group)
+        try:
+            while inquiry.answer is None:
+                self._wait(deadline, "this node did not tell the groups; is the ring forming? (`totemctl status`)")
+        finally:
+            self._channel.forget(inquiry)
+        return inquiry.answer
+
     # -- for Group
 
     def _receive(self, subscription: Subscription, timeout: float | None) -> Event:
@@ -152,13 +180,16 @@ class Client(ClientView):
             deadline = Deadline(timeout)
             while (event := subscription.take()) is None:
                 self._wait(deadline, f"nothing happened in the group {subscription.name!r}")
+        self._settle(subscription)
+        return event
+
+    def _settle(self, subscription: Subscription) -> None:
         if subscription.consumed_messages:
             self._channel.settle(subscription)
             if self._channel.outgoing:
                 self._transmit()
         if self._readiness:
             self._update_readiness()
-        return event
 
     def _mcast(
         self, subscription: Subscription, payload: BytesLike, guarantee: Guarantee, wait: bool, timeout: float | None
@@ -171,11 +202,16 @@ class Client(ClientView):
             if self._unlooked >= LOOK_EVERY:
                 self._pump(0.0)
             return
-        if not self._channel.append(subscription, payload, guarantee):
+        self._append(subscription, lambda: self._channel.append(subscription, payload, guarantee), wait, timeout)
+
+    def _append(
+        self, subscription: Subscription, append: Callable[[], bool], wait: bool, timeout: float | None
+    ) -> None:
+        if not append():
             self._send()
             self._look()
             deadline = Deadline(timeout)
-            while not self._channel.append(subscription, payload, guarantee):
+            while not append():
                 if not wait:
                     raise TryAgain(f"the group {subscription.name!r} takes nothing at the moment; nothing was sent")
                 self._wait(deadline, f"the group {subscription.name!r} took nothing")
@@ -255,99 +291,3 @@ class Client(ClientView):
         unseen, descriptors = connection.has_input(), connection.descriptors()
         for subscription, readiness in self._readiness.items():
             readiness.update(connection.generation, descriptors, unseen or subscription.has_events)
-
-
-class Group(GroupView):
-    """Membership in a closed process group; made by `Client.join`."""
-
-    def __init__(self, client: Client, subscription: Subscription) -> None:
-        super().__init__(client._channel, subscription)
-        self._client = client
-
-    @property
-    def members(self) -> tuple[Member, ...]:
-        """The membership as last told, sorted; it may be ahead of the events that were read.  Empty once left."""
-        self._client._look()
-        return self._subscription.members
-
-    def mcast(
-        self,
-        payload: BytesLike,
-        guarantee: Guarantee = Guarantee.AGREED,
-        *,
-        wait: bool = True,
-        timeout: float | None = None,
-    ) -> None:
-        """Send a message of at most 1 MiB to all members, this one included, in one total order.
-
-        It is on its way when this returns, and delivered when it comes back as an event.  Without credit, and while
-        this node is away, it blocks; or raises, with `wait=False`.
-
-        Raises:
-            TryAgain: `wait=False`, and it would have blocked.  Nothing was sent.
-            TimeoutError: it was not taken within *timeout* seconds.  Nothing was sent.
-            MessageTooLarge: more than 1 MiB.
-            NotMember: the group was left.
-            Expelled: this member did not read for too long, and is out.
-        """
-        if guarantee.__class__ is not Guarantee:
-            guarantee = checked_guarantee(guarantee)
-        self._client._mcast(self._subscription, payload, guarantee, wait, timeout)
-
-    def mcast_many(self, payloads: Iterable[BytesLike], guarantee: Guarantee = Guarantee.AGREED) -> int:
-        """Send messages in large batches, in this order; returns how many.  Blocks and raises as `mcast` does."""
-        client, subscription, count = self._client, self._subscription, 0
-        guarantee, append = checked_guarantee(guarantee), client._channel.append
-        with client.batch():
-            for payload in payloads:
-                if not append(subscription, payload, guarantee):
-                    client._mcast(subscription, payload, guarantee, True, None)
-                if client._channel.outgoing:
-                    client._transmit()
-                    client._pump(0.0)
-                count += 1
-        return count
-
-    def receive(self, timeout: float | None = None) -> Event:
-        """The next event: a `Message`, `ConfigChange`, `RingChange` or `Rejoined`.
-
-        Raises:
-            TimeoutError: nothing came within *timeout* seconds (0: nothing is there).
-            NotMember: the group was left, and everything has been read.
-            Expelled: this member did not read for too long, and everything that it still got has been read.
-            ConnectionLost: the client was closed.
-        """
-        return self._client._receive(self._subscription, timeout)
-
-    def fileno(self) -> int:
-        """A descriptor that is readable when `receive(timeout=0)` may have something, for select and event loops.
-
-        Read until `receive(timeout=0)` raises TimeoutError.  A wake-up may turn out to be for another group, or for
-        the connection itself.
-        """
-        return self._client._fileno(self._subscription)
-
-    def leave(self, timeout: float | None = None) -> None:
-        """Leave; returns when the others have seen it.  The last event, still to be read, is the own leave.
-
-        Raises:
-            TimeoutError: not within *timeout* seconds; it will happen all the same.
-        """
-        self._client._leave(self._subscription, timeout)
-
-    def __iter__(self) -> Iterator[Event]:
-        """All events, until the group is left."""
-        while True:
-            try:
-                yield self._client._receive(self._subscription, None)
-            except NotMember:
-                return
-
-    def __enter__(self) -> Group:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(TimeoutError, ConnectionLost):
-            self.leave(timeout=LEAVE_SECONDS)

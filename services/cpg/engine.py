@@ -21,8 +21,10 @@ from ...ipc.messages.cpg import (
     Changed,
     Consumed,
     Failed,
+    Groups,
     Join,
     Leave,
+    Lookup,
     Messages,
     Multicast,
     Ring,
@@ -35,10 +37,13 @@ from ..sync import Completed, Output, Released, ServiceGone, SubmitState, Synchr
 from .audience import Audience
 from .batches import checked_batch, pack_length
 from .effects import Effect, Frames, Note, ToRing
+from .lookup import page
 from .memberships import LocalClient, Memberships
 from .outbox import Outbox
 from .state import Change, GroupState, Verdict
 from .wire import Header, JoinList, Mcast, ProcJoin, ProcLeave, decode_header, decode_join_list, encode_join_list
+
+FromClient = Join | Leave | Say | Multicast | Consumed | Lookup
 
 SERVICE = "cpg"
 """Role on totem.sock, and name in service lists."""
@@ -181,9 +186,7 @@ class Engine:
             for group in self._memberships.forget(client):
                 self._outbox.leave(client, group, reason)
 
-    def received(
-        self, client: LocalClient, message: Join | Leave | Say | Multicast | Consumed, payload: Sequence[bytes]
-    ) -> None:
+    def received(self, client: LocalClient, message: FromClient, payload: Sequence[bytes]) -> None:
         """A message of a client; one that is gone already says nothing any more."""
         if client not in self.audience.clients:
             return
@@ -198,6 +201,9 @@ class Engine:
                 self._attempt(client, group, Verb.JOIN)
             case Leave(group):
                 self._attempt(client, group, Verb.LEAVE)
+            case Lookup():
+                known = self.synchronised
+                self._publish((client,), page(self._state, message) if known else Groups(message.number, None))
 
     def stop(self) -> bool:
         """The process ends: all members leave.  Returns whether there is anything to wait for (see `members_left`)."""
@@ -228,7 +234,7 @@ class Engine:
     ) -> None:
         cost = self.audience.charge(client, sum(map(len, payload)))
         try:
-            body = checked_batch(payload, count)
+            size = checked_batch(payload, count)
             if not self._memberships.may_send(client, group):
                 raise NotMember(f"not a member of the group {group_text(group)!r}")
         except TotemdError as error:
@@ -241,7 +247,7 @@ class Engine:
         if self.audience.has_overdrawn(client):
             return
         self.counters.messages_submitted += count
-        self._outbox.batch(client, group, guarantee, count, body)
+        self._outbox.batch(client, group, guarantee, count, payload, size=size)
 
     # -- outputs of the exchange
 

@@ -7,6 +7,7 @@ else of that client lies between: the more work the ring has, the fewer and larg
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...ipc.ids import Guarantee, Reason, RingId
@@ -107,23 +108,27 @@ class Outbox:
         self._open.pop(client, None)
         self._entries.append(_Leave(group, client.pid, reason))
 
-    def batch(self, client: LocalClient, group: bytes, guarantee: Guarantee, count: int, body: bytes) -> None:
-        """Submit a batch."""
+    def batch(
+        self,
+        client: LocalClient,
+        group: bytes,
+        guarantee: Guarantee,
+        count: int,
+        pieces: Sequence[bytes | memoryview],
+        *,
+        size: int,
+    ) -> None:
+        """Submit a batch of *size* bytes, given in pieces."""
         entry = self._open.get(client)
-        if (
-            entry is None
-            or entry.group != group
-            or entry.guarantee != guarantee
-            or entry.size + len(body) > BATCH_BYTES_MAX
-        ):
+        if entry is None or entry.group != group or entry.guarantee != guarantee or entry.size + size > BATCH_BYTES_MAX:
             entry = _Batch(client, group, guarantee)
             self._entries.append(entry)
             self._open[client] = entry
         entry.count += count
-        entry.size += len(body)
-        self._waiting_bytes += len(body)
-        entry.cost += BATCH_COST_BYTES + len(body)
-        entry.pieces.append(body)
+        entry.size += size
+        self._waiting_bytes += size
+        entry.cost += BATCH_COST_BYTES + size
+        entry.pieces += pieces
 
     def account(self, payload_bytes: int) -> None:
         """Something was submitted past the outbox (a state, which does not wait for credit)."""

@@ -21,12 +21,12 @@ from ...ipc.endpoints import Credentials
 from ...ipc.errors import ConnectionLost, NotFound, TotemdError, TryAgain
 from ...ipc.messages.common import Hello, Welcome
 from ...ipc.messages.control import GroupInfo, GroupsAnswer, GroupsQuestion, Metric, MetricsAnswer, MetricsQuestion
-from ...ipc.messages.cpg import CLIENT_CREDIT_BYTES, FROM_CLIENT, Consumed, Join, Leave, Multicast, Say
+from ...ipc.messages.cpg import CLIENT_CREDIT_BYTES, FROM_CLIENT
 from ...ipc.messages.stream import TO_SERVICE, Attached, Credit, Delivered, Events
 from ...ipc.paths import CPG_SOCKET, TOTEM_SOCKET
 from ...ipc.server import Closed, Server
 from .effects import Dismiss, Effect, Note, ToClients, ToRing
-from .engine import SERVICE, Engine
+from .engine import SERVICE, Engine, FromClient
 from .wire import LIFE_BITS
 
 STOP_SECONDS = 0.4
@@ -141,9 +141,7 @@ class CpgProcess:
         session.state = self._engine.opened(session, session.pid)
         self._turn()
 
-    def received(
-        self, session: Session, message: Join | Leave | Say | Multicast | Consumed, payload: Sequence[bytes]
-    ) -> None:
+    def received(self, session: Session, message: FromClient, payload: Sequence[bytes]) -> None:
         """What a client says."""
         self._engine.received(session.state, message, payload)
         self._turn()

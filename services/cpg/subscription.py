@@ -33,7 +33,7 @@ class Stage(enum.Enum):
 class Subscription:
     """The events of one group, from joining to leaving, in their order; and what is known of one's own messages."""
 
-    def __init__(self, group: bytes) -> None:
+    def __init__(self, group: bytes, initial_ring: bool = False) -> None:
         self.group = group
         self.name = group_text(group)
         self.stage = Stage.JOINING
@@ -45,6 +45,7 @@ class Subscription:
         self.delivered_back = 0
         self.malformed = 0
         """Batches dropped because they were none."""
+        self._initial_ring = initial_ring
         self._present = False
         """Between the own join and the end, so that what happens belongs to this member."""
         self._unconfirmed = 0
@@ -86,15 +87,27 @@ class Subscription:
             raise self.error
         return None
 
+    def take_all(self) -> list[Event]:
+        """All events that have arrived.  Raises as `take` does, but only if there is none."""
+        events: list[Event] = []
+        try:
+            while (event := self.take()) is not None:
+                events.append(event)
+        except TotemdError:
+            if not events:
+                raise
+        return events
+
     def _messages(self, event: Messages, payloads: list[bytes]) -> list[Message]:
         sender, group, guarantee, ring = Address(event.node, event.pid), self.name, event.guarantee, event.ring
         payloads.reverse()
         return [Message(sender, payload, group, guarantee, ring) for payload in payloads]
 
-    def changed(self, change: Changed, me: Address) -> None:
-        """The group's membership changed."""
+    def changed(self, change: Changed, me: Address, ring: RingChange | None) -> None:
+        """The group's membership changed; *ring* is the present one."""
         joined, left = _members(change.joined), _members(change.left)
-        if not self._present and self.stage in (Stage.JOINING, Stage.AWAY) and _is_among(me, joined):
+        entered = not self._present and self.stage in (Stage.JOINING, Stage.AWAY) and _is_among(me, joined)
+        if entered:
             if self.stage is Stage.AWAY:
                 self._waiting.append((0, Rejoined(self._unconfirmed, self.name), b""))
                 self._unconfirmed = 0
@@ -104,6 +117,8 @@ class Subscription:
             self._waiting.append((1, ConfigChange(self.members, joined, left, self.name), b""))
         else:
             self.consumed_messages += 1
+        if entered and self._initial_ring and ring is not None:
+            self._waiting.append((0, ring, b""))
         if _is_among(me, left):
             self.close()
 

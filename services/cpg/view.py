@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from ...ipc import forks
 from ...ipc.errors import OperationFailed
@@ -37,6 +38,8 @@ class ClientView:
     def __init__(self) -> None:
         self._channel = Channel()
         self._process = forks.generation()
+        self.context: Any = None
+        """Yours; totemd never looks at it."""
 
     @property
     def node_id(self) -> int:
@@ -73,6 +76,8 @@ class GroupView:
     def __init__(self, channel: Channel, subscription: Subscription) -> None:
         self._channel = channel
         self._subscription = subscription
+        self.context: Any = None
+        """Yours; totemd never looks at it."""
 
     @property
     def name(self) -> str:

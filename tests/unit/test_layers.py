@@ -70,10 +70,20 @@ LAYERS = (
         "executive.totem",
         ("ipc", "executive.runtime", "executive.config.model", "executive.totem"),
     ),
+    *(
+        Layer(
+            f"executive.totem.recorder.{name}",
+            (*VOCABULARY, "ipc.messages.stream", *(f"executive.totem.{part}" for part in ("core", "wire", "recorder"))),
+            WORLD - {"mmap"},
+        )
+        for name in ("blanks", "checkpoint", "digest", "format", "replay", "ring", "story", "tape")
+    ),
     Layer("executive.supervisor", ("ipc", "executive.runtime", "executive.config", "executive.keygen")),
     # It names signals, it sends none.
     Layer("executive.supervisor.plan", (*VOCABULARY, "executive.supervisor"), WORLD - {"signal"}),
     Layer("executive.control", ("ipc", "executive.runtime", "executive.config", "executive.keygen")),
+    # It replays what the totem process has recorded; nothing else of the command line knows the ring.
+    Layer("executive.control.blackbox", ("ipc", "executive.runtime", "executive.control", "executive.totem.recorder")),
     Layer(
         "executive.__main__",
         ("ipc", "executive.runtime", "executive.config", "executive.keygen", "executive.supervisor"),
@@ -95,6 +105,7 @@ LAYERS = (
             "subscription",
             "batches",
             "events",
+            "lookup",
         )
     ),
     Layer("sam", ("ipc", "executive.runtime", "executive.config.model", "services.cpg", "aio")),

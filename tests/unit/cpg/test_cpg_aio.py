@@ -187,3 +187,22 @@ def test_a_join_that_is_cancelled_is_given_up(rig: Rig) -> None:
                 assert group.is_member
 
     run(story())
+
+
+def test_groups_parts_pending_and_the_initial_ring(pair: Rig) -> None:
+    async def story() -> None:
+        me, big = Member(1, os.getpid()), os.urandom(100_000)
+        async with (
+            totemd.aio.Client(pair.run_dirs[1]) as client,
+            client.join("all", initial_ring=True) as group,
+        ):
+            assert await client.groups(timeout=5) == {"all": (me,)}
+            assert await client.membership("all") == (me,) and await client.membership("none") == ()
+            assert [type(event).__name__ for event in await receive(group, 2)] == ["ConfigChange", "RingChange"]
+            assert group.room == totemd.MESSAGE_BYTES_MAX
+            await group.mcast_parts([b"a", big])
+            await group.mcast_parts([b"b", b"c"])
+            assert await receive_payloads(group, 2) == [b"a" + big, b"bc"]
+            assert group.pending() == []
+
+    run(story())

@@ -20,6 +20,7 @@ from totemd.ipc.errors import (
 from totemd.ipc.ids import MESSAGE_BYTES_MAX, Address, Guarantee, Member, Reason, RingId
 from totemd.ipc.messages import cpg as wire
 from totemd.ipc.messages.common import Welcome
+from totemd.services.cpg.batches import as_parts
 from totemd.services.cpg.channel import REPORT_MESSAGES, Channel
 from totemd.services.cpg.events import ConfigChange, Message, Rejoined, RingChange
 from totemd.services.cpg.subscription import Stage, Subscription
@@ -358,3 +359,56 @@ def test_a_closed_client_ends_every_group(desk: Desk) -> None:
     desk.channel.close(ConnectionLost("closed"))
     with pytest.raises(ConnectionLost):
         subscription.take()
+
+
+def test_parts_travel_as_they_are_behind_one_length(desk: Desk) -> None:
+    subscription = desk.member()
+    assert desk.channel.append(subscription, b"before", AGREED)
+    parts = as_parts([b"x" * 70_000, bytearray(b"y"), memoryview(b"z" * 5)])
+    assert desk.channel.append_parts(subscription, parts, SAFE)
+    before, (control, *frames) = desk.sent()
+    assert before == (wire.Multicast(b"g", 1), batch(b"before"))
+    assert control == wire.Multicast(b"g", 1, SAFE)
+    assert frames == [(70_006).to_bytes(4, "little"), b"x" * 70_000, b"y", b"z" * 5]
+    assert desk.channel.room(subscription) == 1_000_000 - 2 * 68 - 70_006 - 6 - 68
+    assert subscription.sent == 2
+
+
+def test_parts_that_are_short_or_many_are_joined() -> None:
+    assert as_parts([b"a", b"", b"b"]) == [b"ab"]
+    assert as_parts([]) == [b""]
+    assert as_parts([b"x" * 2_000] * 64) == [b"x" * 128_000]
+    assert as_parts([b"x" * 2_000] * 63) == [b"x" * 2_000] * 63
+
+
+def test_parts_obey_limits_and_credit(desk: Desk) -> None:
+    subscription = desk.member()
+    with pytest.raises(MessageTooLarge, match="1048577"):
+        desk.channel.append_parts(subscription, [bytes(MESSAGE_BYTES_MAX), b"x"], AGREED)
+    assert desk.channel.append_parts(subscription, [bytes(600_000), b"x"], AGREED)
+    assert not desk.channel.append_parts(subscription, [bytes(600_000), b"x"], AGREED)
+    assert desk.channel.room(subscription) == 1_000_000 - 600_001 - 2 * 68
+    desk.channel.lost()
+    assert desk.channel.room(subscription) == -1
+    assert not desk.channel.append_parts(subscription, [b"x" * 70_000, b"x"], AGREED)
+
+
+def test_the_ring_follows_the_own_join_where_it_is_asked_for(desk: Desk) -> None:
+    subscription = desk.channel.join(b"g", initial_ring=True)
+    desk.changed(joined=((1, 10, Reason.JOIN),))
+    assert [type(event) for event in everything(subscription)] == [ConfigChange, RingChange]
+    desk.changed(joined=((2, 10, Reason.JOIN),))
+    assert [type(event) for event in everything(subscription)] == [ConfigChange]
+
+
+def test_all_that_is_there_is_taken_at_once_and_the_end_is_told_last(desk: Desk) -> None:
+    subscription = desk.member()
+    desk.messages(b"1", b"2")
+    desk.messages(b"3")
+    assert [event.payload for event in subscription.take_all() if isinstance(event, Message)] == [b"1", b"2", b"3"]
+    assert subscription.take_all() == []
+    desk.messages(b"4")
+    desk.channel.close(ConnectionLost("gone"))
+    assert len(subscription.take_all()) == 1
+    with pytest.raises(ConnectionLost, match="gone"):
+        subscription.take_all()

@@ -435,3 +435,70 @@ def test_a_stranger_is_not_let_in(rig: Rig) -> None:
     rig.terminate(1)
     rig.start(1, nobody)
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "in\n"
+
+
+def test_groups_and_memberships_of_the_whole_cluster(pair: Rig) -> None:
+    me, other = Member(1, os.getpid()), Member(2, os.getpid())
+    with pair.client(1) as one, pair.client(2) as two:
+        assert one.groups(timeout=5) == {}
+        with one.join("a"), two.join("b") as b, one.join("b"):
+            receive_until(b, lambda events: me in b.members)
+            assert two.groups(timeout=5) == {"a": (me,), "b": (me, other)}
+            assert two.membership("a") == (me,)
+            assert two.membership(b"nobody") == ()
+            with pytest.raises(totemd.GroupNameTooLong):
+                two.membership("x" * 129)
+
+
+def test_a_message_in_parts_arrives_whole(pair: Rig) -> None:
+    big = os.urandom(100_000)
+    with pair.client(1) as one, pair.client(2) as two, one.join("parts") as a, two.join("parts") as b:
+        a.mcast(b"before")
+        a.mcast_parts([b"head", memoryview(big), bytearray(b"tail")], Guarantee.SAFE)
+        a.mcast_parts([b"little ", b"parts"])
+        assert receive_payloads(b, 3) == [b"before", b"head" + big + b"tail", b"little parts"]
+        with pytest.raises(totemd.MessageTooLarge):
+            a.mcast_parts([bytes(totemd.MESSAGE_BYTES_MAX), b"x"])
+
+
+def test_the_ring_is_told_after_the_own_join_if_wanted(pair: Rig) -> None:
+    with pair.client(1) as one, one.join("ring", initial_ring=True) as group:
+        joined, ring = receive(group, 2)
+        assert isinstance(joined, ConfigChange) and ring == one.ring
+
+
+def test_everything_pending_at_once_without_waiting(pair: Rig) -> None:
+    with pair.client(1) as one, one.join("pending") as group:
+        assert [type(event) for event in group.pending()] == [ConfigChange]
+        assert group.pending() == []
+        group.mcast_many(b"%d" % number for number in range(500))
+        seen: list[bytes] = []
+        wait_until(lambda: seen.extend(payloads(group.pending())) or len(seen) == 500, "500 messages")
+        assert seen == [b"%d" % number for number in range(500)]
+        group.leave()
+        assert [type(event) for event in group.pending()] == [ConfigChange]
+        with pytest.raises(totemd.NotMember):
+            group.pending()
+
+
+def test_there_is_room_until_the_credit_is_used(pair: Rig) -> None:
+    with pair.client(1) as one, one.join("room") as group:
+        assert group.room == totemd.MESSAGE_BYTES_MAX
+        pair.ring.hold()
+        try:
+            group.mcast(bytes(100_000))
+            while group.room == totemd.MESSAGE_BYTES_MAX:
+                group.mcast(bytes(totemd.MESSAGE_BYTES_MAX), wait=False)
+            with pytest.raises(totemd.TryAgain):
+                group.mcast(bytes(group.room + 1), wait=False)
+            group.mcast(bytes(group.room), wait=False)
+        finally:
+            pair.ring.release()
+        group.leave()
+        assert group.room == -1
+
+
+def test_context_is_the_users(pair: Rig) -> None:
+    with pair.client(1) as one, one.join("context") as group:
+        one.context = group.context = context = object()
+        assert one.context is context and group.context is context
