@@ -16,6 +16,7 @@ from simcluster.coverage import count_history
 from simcluster.fault_plan import plan
 from simcluster.faults import Fault, PlannedFault
 from simcluster.group_history import GroupHistory
+from simcluster.group_properties import check_groups, count_groups
 from simcluster.history import History
 from simcluster.network import Network
 from simcluster.node import Node
@@ -112,6 +113,8 @@ class Cluster:
             node.harvest()
         analysis = Analysis(self.history)
         violations = [*self._violations, *self.watch.violations, *check(analysis)]
+        violations.extend(check_groups(analysis, self.groups))
+        count_groups(self.groups, self.coverage)
         violations.extend(
             Violation("bug", self.scheduler.now, f"the core counted {name}")
             for name in sorted(self.coverage)
@@ -198,10 +201,14 @@ class Cluster:
             node.traps.clear()
             node.resume()
             node.boot()
+            if node.machine is not None:
+                node.machine.make_peace()
 
     def _settle(self) -> None:
         start = self.now()
         bound = start + self.options.convergence_bound
+        if self._converge(start, bound):
+            self._last_words()
         while True:
             if not self._converge(start, bound):
                 return
@@ -211,12 +218,20 @@ class Cluster:
                 self._violate("L4", f"the configuration changed again within {self._settled_seconds():.1f} s")
                 return
 
+    def _last_words(self) -> None:
+        """Every member says something: whatever anybody missed before it would show."""
+        for node in self.nodes:
+            if node.machine is not None:
+                node.machine.last_words()
+        self.scheduler.run_until(self.now() + POLL)
+
     def _converge(self, start: float, bound: float) -> bool:
         """Run until L1 to L3 hold; False, with the violation noted, if they do not in time."""
         while (unsettled := liveness.problem(self.nodes)) is not None:
             prop, what = unsettled
-            patience = liveness.DRAIN_SECONDS_MAX if prop == "L3" else 0.0
-            if prop == "L3" and self._converged_after is None:
+            drains = prop not in {"L1", "L2"}
+            patience = liveness.DRAIN_SECONDS_MAX if drains else 0.0
+            if drains and self._converged_after is None:
                 self._converged_after = self.now() - start
             if self.now() > bound + patience:
                 self._violate(prop, f"{self.now() - start:.1f} s after the last fault: {what}")

@@ -17,9 +17,12 @@ class Place(NamedTuple):
 
     ring: RingKey
     position: int
+    """Sequence number of the frame."""
+    index: int = 0
+    """Of several messages of one frame."""
 
     def __str__(self) -> str:
-        return f"{self.ring}:{self.position}"
+        return f"{self.ring}:{self.position}.{self.index}"
 
 
 class Exchange(NamedTuple):

@@ -63,6 +63,9 @@ class WatchedEngine(Engine):
         self._machine = machine
         self._cause: Cause = None
         self._here: Place | None = None
+        self._last: Place | None = None
+        self._places: dict[int, tuple[Delivered, Place]] = {}
+        """Of messages that have not been applied, by the identity of their event."""
         self._down: dict[int, Place] = {}
         """Where each node's service was last announced to be gone."""
         self._complete: set[RingKey] = set()
@@ -71,16 +74,20 @@ class WatchedEngine(Engine):
     def attach(self, attached: Attached, credit: int, life: int) -> None:
         """A stream begins: nobody else came the same way."""
         self._complete.clear()
+        self._places.clear()
         self._path = [f"life {life} of node {attached.node_id}"]
         super().attach(attached, credit, life)
 
     def event(self, event: StreamEvent, payload: bytes | memoryview = b"") -> None:
         """The next event of the stream."""
         match event:
-            case Delivered(ring=ring, position=position) | ServiceUp(ring=ring, position=position):
-                self._here = Place(ring_key(ring), position)
+            case Delivered(ring=ring, position=position):
+                self._here = self._next(ring, position)
+                self._places[id(event)] = (event, self._here)
+            case ServiceUp(ring=ring, position=position):
+                self._here = self._next(ring, position)
             case ServiceDown(node=node, ring=ring, position=position):
-                self._here = self._down[node] = Place(ring_key(ring), position)
+                self._here = self._down[node] = self._next(ring, position)
             case Transitional() | Regular():
                 self._here = None
                 self._path.append(str(event))
@@ -88,11 +95,17 @@ class WatchedEngine(Engine):
                 self._here = None
         super().event(event, payload)
 
+    def _next(self, ring: RingId, position: int) -> Place:
+        last = self._last
+        same = last is not None and last.position == position and last.ring == ring_key(ring)
+        self._last = Place(ring_key(ring), position, last.index + 1 if same and last is not None else 0)
+        return self._last
+
     def _apply(self, placed: Placed) -> None:
         ring = ring_key(placed.place.ring)
         if ring not in self._complete:
             self._machine.complain("G8", f"a message of {ring} was applied before the exchange of that ring")
-        self._cause = Place(ring, placed.place.position)
+        _, self._cause = self._places.pop(id(placed.place))
         super()._apply(placed)
         self._cause = None
 

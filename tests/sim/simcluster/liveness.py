@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from simcluster import group_liveness
 from simcluster.node import Node
 from simcluster.services import ring_key
 from totemd.executive.totem.core.context import RingState
@@ -24,8 +25,14 @@ IDLE_TRAFFIC_FACTOR = 4
 
 
 def problem(nodes: Sequence[Node]) -> tuple[str, str] | None:
-    """The first of L1 to L3 that does not hold now, and why; None if all hold."""
-    return _one_ring(nodes) or _synchronised(nodes) or _delivered(nodes)
+    """The first of L1 to L3, or of the groups' L8 to L10, that does not hold now, and why; None if all hold."""
+    machines = [node.machine for node in nodes if node.machine is not None]
+    return (
+        _one_ring(nodes)
+        or _synchronised(nodes)
+        or _delivered(nodes)
+        or (group_liveness.problem(machines) if machines else None)
+    )
 
 
 def _one_ring(nodes: Sequence[Node]) -> tuple[str, str] | None:
