@@ -1,9 +1,14 @@
 # Everything here works on a fresh machine that has Python 3.11 or later and a way to reach a package index.
 #   make demo    three nodes on this machine, shown at work        make test   linters, types and the whole suite
 #   make bench   throughput and latency                            make sim SEEDS=2000   more seeds for the simulation
+#   make chaos MINUTES=20    faults on real nodes in network namespaces (root)
 VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 2000
+MINUTES ?= 5
+NODES ?= 5
+SEED ?= 1
+LOSS ?= 5
 PYTEST_WORKERS ?= 2
 
 # The newest of these that is recent enough and can make virtual environments (Debian splits ensurepip off).
@@ -17,7 +22,7 @@ SOURCES := pyproject.toml py.typed README.md LICENSE $(wildcard *.py) \
 # Changes when a module appears or goes, which no time stamp shows.
 SOURCES_LIST := $(shell echo $(sort $(SOURCES)) | cksum | tr ' ' '-')
 
-.PHONY: demo test lint types docs sim bench install clean
+.PHONY: demo test lint types docs sim chaos bench install clean
 .DELETE_ON_ERROR:
 
 $(BIN)/.made:
@@ -63,6 +68,9 @@ test: lint types
 
 sim: install
 	$(BIN)/python tests/sim/run.py --seeds 0..$$(($(SEEDS) - 1)) --jobs 2
+
+chaos: install
+	$(BIN)/python tests/chaos/run.py --minutes $(MINUTES) --nodes $(NODES) --seed $(SEED) --loss $(LOSS)
 
 bench: install
 	$(BIN)/python bench/throughput.py

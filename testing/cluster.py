@@ -37,7 +37,9 @@ class Cluster:
     corosync.conf), and so do keyword arguments for the section totem (`token=500`).  Otherwise they run with
     corosync's defaults, except that encryption is on and no process asks for real-time scheduling.  *addresses* are
     used instead of addresses chosen here.  With `start=False` nothing is started, so that a test can change files.
-    With `faults=False` there is no `partition` and no `loss`, but the very link that users have.
+    With `faults=False` there is no `partition` and no `loss`, but the very link that users have.  *port* is used
+    instead of a free one.  *launchers* are words before the command of a node, of a program that becomes that command
+    (`["nsenter", "--net=/run/netns/red"]`); nodes whose addresses are not this machine's need *port* too.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class Cluster:
         addresses: Sequence[str] | None = None,
         start: bool = True,
         faults: bool = True,
+        port: int | None = None,
+        launchers: Mapping[int, Sequence[str]] | None = None,
         environment: Mapping[str, str] | None = None,
         **totem: Value,
     ) -> None:
@@ -61,12 +65,12 @@ class Cluster:
             self._guard = Guard(self.directory)
             building.callback(self._guard.close)
             self.addresses = dict(enumerate(_addresses(nodes, addresses, building), start=1))
-            self.port = free_port(list(self.addresses.values()))
+            self.port = port if port is not None else free_port(list(self.addresses.values()))
             self.nodes: dict[int, Node] = {}
             self._faults = Faults(self.nodes, self.directory) if faults else None
             if self._faults is not None:
                 building.callback(self._faults.close)
-            self._make_nodes(_environment() | dict(environment or {}))
+            self._make_nodes(_environment() | dict(environment or {}), launchers or {})
             self.configure()
             self._resources = building.pop_all()
 
@@ -173,10 +177,11 @@ class Cluster:
             raise OperationFailed("this cluster was made with faults=False: its network cannot be told to fail")
         return self._faults
 
-    def _make_nodes(self, environment: Mapping[str, str]) -> None:
+    def _make_nodes(self, environment: Mapping[str, str], launchers: Mapping[int, Sequence[str]]) -> None:
         for node_id, address in self.addresses.items():
             variables = {**environment, **(self._faults.environment(node_id) if self._faults is not None else {})}
-            self.nodes[node_id] = Node(node_id, address, self.directory / str(node_id), variables, self._guard)
+            directory, launcher = self.directory / str(node_id), launchers.get(node_id, ())
+            self.nodes[node_id] = Node(node_id, address, directory, variables, self._guard, launcher=launcher)
 
     def _request_stop(self) -> None:
         for node in self:

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +47,14 @@ class Node:
     """A node: `node.start()`, `node.kill()`, `node.client()` … ; made by `Cluster`."""
 
     def __init__(
-        self, node_id: int, address: str, directory: Path, environment: Mapping[str, str], guard: Guard
+        self,
+        node_id: int,
+        address: str,
+        directory: Path,
+        environment: Mapping[str, str],
+        guard: Guard,
+        *,
+        launcher: Sequence[str] = (),
     ) -> None:
         self.node_id = node_id
         self.address = address
@@ -59,6 +66,7 @@ class Node:
         """Where the node keeps its ring sequence."""
         self._environment = dict(environment)
         self._guard = guard
+        self._launcher = list(launcher)
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: list[Client] = []
         self.is_paused = False
@@ -82,7 +90,7 @@ class Node:
     def command(self) -> list[str]:
         """What a user would type to start this node."""
         options = ["-c", str(self.configuration_path), "--run-dir", str(self.run_dir)]
-        return [sys.executable, "-m", "totemd.executive", *options]
+        return [*self._launcher, sys.executable, "-m", "totemd.executive", *options]
 
     def stands(self) -> Standing | None:
         """Where the node's ring stands; None while nobody answers."""

@@ -1,0 +1,219 @@
+"""A whole run: a cluster in namespaces, members, load, rounds of faults with an end to each, and the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chaoskit.actor import TICK_SECONDS, Actor
+from chaoskit.faults import Kind, schedule
+from chaoskit.judge import configurations, judge
+from chaoskit.members import Members
+from chaoskit.memory import Memory
+from chaoskit.namespaces import Namespaces, leftovers, remove_leftovers
+from simcluster.violation import Violation
+from totemd.testing import Cluster
+
+PORT = 5405
+"""corosync's; the namespaces have nobody else in them."""
+
+ROUND_SECONDS = 45.0
+"""Faults for so long, then a rest in which the cluster must become whole."""
+
+RESTART_SLACK_SECONDS = 1.0
+"""What the scheduling of a busy machine may add to the time until one ring, which is otherwise all timers."""
+
+SETTLE_SECONDS = 60.0
+"""Until all members have got the same last messages; much of a round may still wait to be repeated."""
+
+WARM_UP_SECONDS = 10.0
+"""Load without faults, after which memory is looked at for the first time."""
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is made of."""
+
+    nodes: int = 5
+    seconds: float = 300.0
+    """Of faults, all rounds together."""
+    seed: int = 1
+    loss: float = 0.05
+    """Share of all datagrams that every node loses all the time."""
+    rate: float = 25.0
+    """Messages per second of each member."""
+    token_ms: int = 1000
+    round_seconds: float = ROUND_SECONDS
+    warm_up_seconds: float = WARM_UP_SECONDS
+
+
+@dataclass
+class Report:
+    """What came out."""
+
+    violations: list[Violation] = field(default_factory=list)
+    limit_seconds: float = 0.0
+    """2 × (token + consensus)."""
+    converged_seconds: list[float] = field(default_factory=list)
+    """After each round: from when nothing was in the way any more until all were one ring."""
+    faults: int = 0
+    gave_up: int = 0
+    submitted: int = 0
+    delivered: int = 0
+    lives: int = 0
+    configurations: int = 0
+    """That the nodes installed, all together, as their logs say."""
+    memory: Memory = field(default_factory=Memory)
+    left_behind: list[str] = field(default_factory=list)
+
+    @property
+    def complaints(self) -> list[str]:
+        """Everything that is not as promised."""
+        found = [f"violation: {each}" for each in self.violations]
+        late = [each for each in self.converged_seconds if each > self.limit_seconds + RESTART_SLACK_SECONDS]
+        found += [f"one ring only after {each:.2f} s; the limit is {self.limit_seconds:.2f} s" for each in late]
+        return found + self.memory.complaints() + [f"left behind: {each}" for each in self.left_behind]
+
+    def text(self) -> str:
+        """For people."""
+        times = ", ".join(f"{each:.2f}" for each in self.converged_seconds)
+        return "\n".join(
+            [
+                f"{self.faults} faults; {self.submitted} messages, {self.delivered} deliveries in {self.lives} lives, "
+                f"{self.configurations} configurations",
+                f"one ring after each round in {times} s (limit {self.limit_seconds:.2f} s)",
+                *([f"nodes that gave up and were started again: {self.gave_up}"] if self.gave_up else []),
+                *self.memory.lines(),
+                *(self.complaints or ["no violation, nothing left behind"]),
+            ]
+        )
+
+
+class Session:
+    """`Session(options, say).run()`."""
+
+    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+        self._options = options
+        self._began = time.monotonic()
+        self._say_line = say
+        self.report = Report()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"totemd-chaos-{os.getpid()}-"))
+        """The members' histories, and the nodes' logs if something was wrong; removed otherwise."""
+
+    def run(self) -> Report:
+        """Everything.
+
+        Raises:
+            AssertionError: the cluster did not become whole in time, or a member broke; `directory` is kept.
+        """
+        for name in remove_leftovers():
+            self._say(f"removed what an earlier run had left: {name}")
+        with Namespaces(self._options.nodes) as network:
+            with self._cluster(network) as cluster:
+                self._live(cluster, network)
+                cluster.stop()
+                self.report.left_behind = cluster.leftovers()
+            directory = cluster.directory
+        self._look_behind(network, directory)
+        if not self.report.complaints:
+            shutil.rmtree(self.directory)
+        return self.report
+
+    def _live(self, cluster: Cluster, network: Namespaces) -> None:
+        members = Members(cluster, self.directory, self._options.rate, self._say)
+        with contextlib.closing(members):
+            for node in cluster.nodes:
+                members.start(node)
+            self._say("load from all nodes")
+            status = cluster[1].status()
+            self.report.limit_seconds = 2 * (status.token_ms + status.consensus_ms) / 1000
+            self._warm_up(cluster, members)
+            self._rounds(cluster, network, members)
+            # The histories speak of a run whose members are there until the end, so they are read before that.
+            members.settle(SETTLE_SECONDS)
+            records = members.read()
+            self.report.memory.final(cluster)
+            members.end()
+        self.report.lives = len(records.lives)
+        self.report.submitted = sum(not each.unsent for each in records.submissions.values())
+        self.report.delivered = sum(1 for life in records.lives for _ in life.received())
+        self._say("judging")
+        logs = {node.node_id: node.log for node in cluster}
+        self.report.configurations = sum(map(configurations, logs.values()))
+        self.report.violations = judge(records, logs)
+
+    def _warm_up(self, cluster: Cluster, members: Members) -> None:
+        warm = time.monotonic() + self._options.warm_up_seconds
+        while time.monotonic() < warm:
+            _nobody_broke(members)
+            time.sleep(TICK_SECONDS)
+        self.report.memory.first(cluster)
+
+    def _rounds(self, cluster: Cluster, network: Namespaces, members: Members) -> None:
+        def watch() -> None:
+            _nobody_broke(members)
+            self.report.memory.look(cluster)
+
+        kinds = set(Kind) if network.can_delay() else set(Kind) - {Kind.DELAY}
+        if Kind.DELAY not in kinds:
+            self._say("this kernel has no netem: nothing will be delayed")
+        left, number = self._options.seconds, 0
+        while left > 0:
+            faults = schedule(
+                f"{self._options.seed}/{number}", min(left, self._options.round_seconds), list(cluster.nodes), kinds
+            )
+            actor = Actor(cluster, network, members, loss=self._options.loss, say=self._say, watch=watch)
+            self._say(f"round {number}: {len(faults)} faults, {self._options.loss:.1%} loss")
+            actor.carry_out(faults)
+            self._become_whole(cluster, actor)
+            self.report.faults += len(faults)
+            self.report.gave_up += actor.gave_up
+            left, number = left - self._options.round_seconds, number + 1
+
+    def _become_whole(self, cluster: Cluster, actor: Actor) -> None:
+        healed = actor.heal()
+        cluster.wait_for_ring(cluster.nodes)
+        self.report.converged_seconds.append(time.monotonic() - healed)
+        self._say(f"one ring {self.report.converged_seconds[-1]:.2f} s after the last fault was over")
+
+    @contextlib.contextmanager
+    def _cluster(self, network: Namespaces) -> Iterator[Cluster]:
+        cluster = Cluster(
+            self._options.nodes,
+            addresses=list(network.addresses.values()),
+            port=PORT,
+            launchers={node: network.launcher(node) for node in network.addresses},
+            faults=False,
+            token=self._options.token_ms,
+            token_coefficient=0,
+        )
+        self._say(f"{self._options.nodes} nodes, seed {self._options.seed}; histories in {self.directory}")
+        with cluster:
+            try:
+                yield cluster
+            finally:
+                for node in cluster:
+                    (self.directory / f"node-{node.node_id}.log").write_text(node.log)
+
+    def _look_behind(self, network: Namespaces, directory: Path) -> None:
+        left = self.report.left_behind
+        left += [name for name in leftovers() if name.startswith(network.prefix)]
+        if directory.exists():
+            left.append(str(directory))
+
+    def _say(self, text: str) -> None:
+        self._say_line(f"{time.monotonic() - self._began:8.2f}  {text}")
+
+
+def _nobody_broke(members: Members) -> None:
+    broken = members.broken()
+    if broken:
+        raise AssertionError("\n".join(broken))

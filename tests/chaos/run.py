@@ -1,0 +1,69 @@
+"""Chaos on real nodes, by hand: `python tests/chaos/run.py --minutes 20 --nodes 5 --seed 1`.
+
+What happens is printed as it happens, the figures at the end.  Exit code 0: no violation; 1: something is not as
+promised, and the histories and logs are kept; 2: this machine cannot do it, and says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sim"))
+
+from chaoskit.faults import schedule
+from chaoskit.namespaces import obstacle
+from chaoskit.session import Options, Session
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Faults on real nodes in network namespaces; needs root.")
+    parser.add_argument("--minutes", type=float, default=5.0, help="of faults (default: %(default)s)")
+    parser.add_argument("--nodes", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same schedule of faults")
+    parser.add_argument("--loss", type=float, default=5.0, help="percent of datagrams lost all the time")
+    parser.add_argument("--rate", type=float, default=25.0, help="messages per second of each member")
+    parser.add_argument("--token", type=int, default=1000, help="token timeout in ms")
+    parser.add_argument("--schedule", action="store_true", help="print the first round's faults, and do nothing")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = parse(arguments)
+    options = Options(
+        nodes=given.nodes,
+        seconds=60 * given.minutes,
+        seed=given.seed,
+        loss=given.loss / 100,
+        rate=given.rate,
+        token_ms=given.token,
+    )
+    if given.schedule:
+        for fault in schedule(f"{options.seed}/0", options.round_seconds, range(1, options.nodes + 1)):
+            print(f"{fault.at:8.2f}  {fault}")
+        return 0
+    if why := obstacle():
+        print(why, file=sys.stderr)
+        return 2
+    # So that everything is put away as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    session = Session(options, lambda line: print(line, flush=True))
+    try:
+        report = session.run()
+    except AssertionError as error:
+        print(f"{error}\nkept: {session.directory}")
+        return 1
+    except KeyboardInterrupt:
+        print(f"interrupted; kept: {session.directory}")
+        return 1
+    print(report.text())
+    if report.complaints:
+        print(f"kept: {session.directory}")
+    return 1 if report.complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
