@@ -207,8 +207,9 @@ class Cluster:
     def _settle(self) -> None:
         start = self.now()
         bound = start + self.options.convergence_bound
-        if self._converge(start, bound):
-            self._last_words()
+        if not self._converge(start, bound):
+            return
+        self._last_words()
         while True:
             if not self._converge(start, bound):
                 return

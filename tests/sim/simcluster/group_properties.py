@@ -4,9 +4,9 @@ G1  the first event of a member is its own join              G6  one order: memb
 G2  the member list is the sum of the changes                G7  an exchange tells all that came the same way the same
 G3  the sender of a message is a member                      G8  an exchange is complete at one place of the order,
 G4  after its own leave a member sees nothing                    and no message of its ring comes before
-G5  who is not in the ring has left before it is announced   G9  messages arrive once, whole, and in their sender's order
+G5  who is not in the ring has left before it is announced   G9  messages arrive once, whole, in their sender's order
 
-Source: docs/totem.md §8; cpg_initialize(3), cpg_join(3).  G10 is what a client or a server said that no other understands.
+Source: docs/totem.md §8; cpg_initialize(3), cpg_join(3).  G10: what one process said, another could not read.
 """
 
 from __future__ import annotations
