@@ -169,6 +169,10 @@ class LoggingOptions(msgspec.Struct, frozen=True):
     fileline: bool = False
     function_name: bool = False
     blackbox: bool = True
+    blackbox_size: int = 8192
+    """KiB of the recording."""
+    blackbox_dumps: int = 10
+    """Dumps that are kept."""
     subsystems: tuple[SubsystemLogging, ...] = ()
     """Sorted by name; names are upper case."""
 

@@ -75,8 +75,23 @@ LOGGING_OPTIONS: tuple[Option, ...] = (
         kind=Switch(),
         default=True,
         reload=True,
-        effect=Effect.LATER,
-        doc="Keep the last events in a flight recorder.",
+        doc="Keep what the ring was given lately, and what it made of it, in a flight recorder: `totemctl blackbox`. "
+        "It is dumped when the totem process fails.",
+    ),
+    Option(
+        path="logging.blackbox_size",
+        kind=Integer(2048, 1024 * 1024, "KiB"),
+        default=8192,
+        reload=True,
+        doc="Size of the recording, which lies in the run directory. An input takes some 50 bytes, so 8 MiB are hours "
+        "of an idle ring and about a minute of a busy one. totemd only.",
+    ),
+    Option(
+        path="logging.blackbox_dumps",
+        kind=Integer(1, 1000),
+        default=10,
+        reload=True,
+        doc="Dumps that are kept in `blackbox/` of the state directory; the oldest go. totemd only.",
     ),
     Option(
         path="logging.tags", kind=Text(), field=None, effect=Effect.OBSOLETE, doc="1.x: what to trace.", reload=True

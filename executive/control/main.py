@@ -12,6 +12,7 @@ from ...ipc.paths import run_dir
 from ..runtime.version import VERSION
 from .apps import apps
 from .asking import Options
+from .blackbox import blackbox
 from .cmap import cmap
 from .groups import groups
 from .keygen import keygen
@@ -43,7 +44,7 @@ def totemctl(context: click.Context, directory: Path | None, as_json: bool) -> N
     context.obj.as_json = as_json
 
 
-for each in (keygen, status, members, groups, apps, cmap, metrics, reload, shutdown, top):
+for each in (keygen, status, members, groups, apps, blackbox, cmap, metrics, reload, shutdown, top):
     totemctl.add_command(each)
 
 

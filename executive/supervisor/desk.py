@@ -10,6 +10,9 @@ from ...ipc.messages.control import (
     AppsAnswer,
     AppsQuestion,
     AppsReply,
+    BlackboxAnswer,
+    BlackboxQuestion,
+    BlackboxReply,
     CmapReply,
     GroupsAnswer,
     GroupsQuestion,
@@ -115,6 +118,11 @@ class Desk:
         answers = await asyncio.gather(*(self._metrics_of(child) for child in self._node.connected))
         own = labelled("executive", self._node.own_metrics())
         return MetricsReply(request, tuple(metric for metrics in (own, *answers) for metric in metrics))
+
+    async def blackbox(self, request: int) -> BlackboxReply:
+        """Dump the flight recorder of the totem process."""
+        answer: BlackboxAnswer = await self._node.questions.ask("totem", BlackboxQuestion)
+        return BlackboxReply(request, answer.path, answer.bytes, answer.seconds)
 
     async def cmap(self, request: int, prefix: str) -> CmapReply:
         """Keys that begin with *prefix*."""

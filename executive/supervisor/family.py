@@ -14,6 +14,7 @@ from ...ipc.channel import Session
 from ...ipc.messages.common import Refused
 from ...ipc.messages.control import (
     AppsAnswer,
+    BlackboxAnswer,
     Fatal,
     GroupsAnswer,
     MetricsAnswer,
@@ -154,7 +155,7 @@ class Family:
                 self._do(self._plan.fatal(child, reason, now))
             case Obituary():
                 self._obituaries.keep(child, message)
-            case RingAnswer() | GroupsAnswer() | AppsAnswer() | MetricsAnswer() | Refused():
+            case RingAnswer() | GroupsAnswer() | AppsAnswer() | MetricsAnswer() | BlackboxAnswer() | Refused():
                 self.questions.answered(child, message)
 
     def _ended(self, child: str, how: Exit) -> None:

@@ -20,6 +20,7 @@ from ...ipc.messages.control import (
     FROM_CHILD,
     FROM_TOTEMCTL,
     AppsRequest,
+    BlackboxRequest,
     CmapRequest,
     CmapSetRequest,
     Configure,
@@ -223,13 +224,15 @@ class Executive:
                 return await self._desk.metrics(request)
             case CmapRequest(prefix, request):
                 return await self._desk.cmap(request, prefix)
+            case BlackboxRequest(request):
+                self._require_owner(session)
+                return await self._desk.blackbox(request)
             case _:
                 return self._change(session, message)
 
     def _change(self, session: Session, message: Any) -> msgspec.Struct:
         """What changes the node is for its owner and root, whatever the `uidgid` rules say."""
-        if not is_owner(session.uid):
-            raise AccessDenied(f"user {session.uid} may look, but only root and the node's owner may change it")
+        self._require_owner(session)
         match message:
             case CmapSetRequest(key, value, request):
                 self._apply(self._startup.reloader.set(self.configuration, key, value))
@@ -242,6 +245,11 @@ class Executive:
                 return Done(request)
             case _:
                 raise OperationFailed(f"no such request: {type(message).__name__}")
+
+    @staticmethod
+    def _require_owner(session: Session) -> None:
+        if not is_owner(session.uid):
+            raise AccessDenied(f"user {session.uid} may look, but only root and the node's owner may change it")
 
     # -- configuration
 
@@ -329,6 +337,16 @@ class Executive:
         for session in self._server.sessions:
             self._log.notice("state dump: connection", role=session.role, uid=session.uid, pid=session.pid)
         self._log.notice("state dump: requests", pending=len(self._requests), malformed=self._server.malformed)
+        task = self._loop.create_task(self._dump_blackbox())
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+
+    async def _dump_blackbox(self) -> None:
+        try:
+            dumped = await self._desk.blackbox(0)
+            self._log.notice("state dump: flight recorder", path=dumped.path)
+        except TotemdError as error:
+            self._log.notice("state dump: no flight recorder", reason=str(error))
 
     def _mishap(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A bug.  Children go on with what they do; nothing is gained by taking the node down over, say, a request."""

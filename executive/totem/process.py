@@ -16,8 +16,7 @@ from typing import assert_never
 
 from ...ipc.errors import MalformedMessage, NotFound, OperationFailed
 from ...ipc.messages.control import (
-    AppsQuestion,
-    GroupsQuestion,
+    BlackboxQuestion,
     MetricsAnswer,
     MetricsQuestion,
     Obituary,
@@ -27,7 +26,7 @@ from ...ipc.messages.control import (
 from ...ipc.paths import TOTEM_SOCKET
 from ..config.model import Configuration
 from ..runtime import realtime
-from ..runtime.child import ChildContext
+from ..runtime.child import Answer, ChildContext, Question
 from .core.effects import (
     Deliver,
     Discarded,
@@ -41,23 +40,22 @@ from .core.effects import (
     TransitionalConfiguration,
     Unicast,
 )
-from .core.ring import Ring
 from .core.submission import Submission
-from .links.base import Link, Received
+from .links.base import Link, PortClosed, Received
 from .links.complaints import Complaints
 from .links.factory import create_link
 from .links.settings import LinkSettings
-from .log_words import say
+from .log_words import say, say_dropped
 from .metrics import totem_metrics
 from .options import frame_bytes_per_datagram, frame_settings, ring_parameters
 from .pause import PauseWatch
+from .recorder.recorder import FlightRecorder
 from .state_file import RingSequenceFile
 from .stream import OrderedStream
 from .wire.codec import decode, encode
 from .wire.events import Dropped, DuplicateNode, PacketReceived, PeerEnded, PeerProven, SendControl
 from .wire.frames import FrameLayer
 from .wire.packets import AnyPacket, MergeDetect, Token
-from .wire.refusals import LOG_WORDS
 from .wire.seal import BOOT_BYTES
 
 LAST_WORDS_SECONDS = 0.4
@@ -88,7 +86,8 @@ class TotemProcess:
         boot_sequence = self._sequence_file.read() + 1
         parameters = ring_parameters(context.configuration, frame_bytes_per_datagram(size))
         self._parameters = parameters
-        self._ring = Ring(parameters, boot_sequence, random.SystemRandom().random)
+        self._recorder = FlightRecorder(context, clock)
+        self._ring = self._recorder.ring(parameters, boot_sequence, random.SystemRandom().random)
         self._stream = OrderedStream(context.run_dir / TOTEM_SOCKET, self._me, self, os.geteuid(), self._log)
         self._link: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -109,7 +108,7 @@ class TotemProcess:
         """Open the link and join the ring."""
         explicit = "system.sched_rr" in self._configuration.cmap
         realtime.request(self._configuration.system, self._log, explicit=explicit)
-        self._link, _ = create_link(self._configuration, self._arrived, self._log)
+        self._link, _ = create_link(self._configuration, self._arrived, self._log, self._port_closed)
         self._link.open()
         now = clock()
         self._obituary = self._frames.obituary(now)
@@ -128,6 +127,7 @@ class TotemProcess:
         size = LinkSettings.of(configuration).datagram_bytes
         self._parameters = ring_parameters(configuration, frame_bytes_per_datagram(size))
         self._ring.reconfigure(self._parameters)
+        self._recorder.reconfigure(configuration)
         self._peers = tuple(node for node in configuration.node_ids if node != self._me)
         self._frames.set_nodes(configuration.node_ids)
         if self._link is not None:
@@ -136,10 +136,8 @@ class TotemProcess:
         self._pause.token = self._parameters.token
         self._log.notice("ring options taken over", token_ms=configuration.totem.token)
 
-    def answer(
-        self, question: RingQuestion | GroupsQuestion | AppsQuestion | MetricsQuestion
-    ) -> RingAnswer | MetricsAnswer:
-        """Where the ring stands, and the numbers."""
+    def answer(self, question: Question) -> Answer:
+        """Where the ring stands, the numbers, and a dump of the flight recorder."""
         match question:
             case RingQuestion(request=request):
                 totem = self._configuration.totem
@@ -148,6 +146,8 @@ class TotemProcess:
             case MetricsQuestion(request=request):
                 link = self._link.counters() if self._link is not None else {}
                 return MetricsAnswer(request, totem_metrics(self._ring, self._frames.counters(), link))
+            case BlackboxQuestion(request=request):
+                return self._recorder.answer(request)
             case _:
                 raise NotFound("the totem process knows the ring only")
 
@@ -167,6 +167,7 @@ class TotemProcess:
         self._stream.feed.close()
         self._link.close()
         self._link = None
+        self._recorder.close()
 
     # -- stream.RingPort
 
@@ -232,7 +233,7 @@ class TotemProcess:
                 case DuplicateNode():
                     self._duplicate(event)
                 case Dropped():
-                    self._dropped(event, now)
+                    say_dropped(self._log, self._complaints, event, now)
                 case _:
                     assert_never(event)
         for token, sender in tokens:
@@ -267,12 +268,14 @@ class TotemProcess:
         if event.yields:
             self._context.fatal(DUPLICATE_FATAL.format(node=event.node_id, address=f"{host}:{port}"))
 
-    def _dropped(self, event: Dropped, now: float) -> None:
-        words = LOG_WORDS.get(event.refusal)
-        host, port = event.source
-        if words is not None and (unsaid := self._complaints.admit((event.refusal, host), now)) is not None:
-            more = {"unsaid": unsaid} if unsaid else {}
-            self._log.warning(words, source=f"{host}:{port}", **more)
+    def _port_closed(self, reports: list[PortClosed]) -> None:
+        """Nobody seems to listen at some nodes: for the ring to find out, if the report quotes what we have sent."""
+        now = clock()
+        self._look_for_pause(now)
+        for node, quoted in reports:
+            if self._frames.has_sent(quoted, now):
+                self._ring.port_closed(node, now)
+        self._pump(now)
 
     def _leave_obituary(self) -> None:
         settings = LinkSettings.of(self._configuration)

@@ -1,0 +1,121 @@
+"""Where recordings lie: the one that grows, mapped into memory, and the dumps."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zlib
+from datetime import UTC, datetime
+from mmap import mmap
+from pathlib import Path
+from typing import Final
+
+from ....ipc.errors import OperationFailed
+from .. import core, wire
+from .format import FILE_BYTES_MAX
+
+LIVE_NAME: Final = "totem.blackbox"
+"""The recording of the running process, in the run directory."""
+
+DUMPS_NAME: Final = "blackbox"
+"""Directory of the dumps, in the state directory."""
+
+FILE_MODE: Final = 0o600
+DIRECTORY_MODE: Final = 0o700
+_PREFIX, _TEMPORARY = "blackbox-", ".new"
+
+
+def map_recording(path: Path, size: int) -> mmap:
+    """A new file of zeros, in memory, all of it allocated, so that a disk that fills up cannot end the process later.
+
+    Raises:
+        OSError: there is no room, or no such directory.
+    """
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    try:
+        os.posix_fallocate(fd, 0, size)
+        return mmap(fd, size)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)
+
+
+def read_file(path: Path) -> bytes:
+    """A recording's bytes.
+
+    Raises:
+        OperationFailed: it cannot be read, or is no file of a size that recordings have.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > FILE_BYTES_MAX:
+                raise OperationFailed(f"{path}: {size} bytes; a recording has at most {FILE_BYTES_MAX}")
+            return file.read(FILE_BYTES_MAX)
+    except OSError as error:
+        if isinstance(error, OperationFailed):
+            raise
+        raise OperationFailed(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file for its owner only, whole or not at all.
+
+    Raises:
+        OperationFailed: it cannot be written.
+    """
+    temporary = path.with_name(path.name + _TEMPORARY)
+    try:
+        temporary.unlink(missing_ok=True)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        with open(fd, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OperationFailed(f"{path}: cannot be written: {error.strerror}") from None
+
+
+class Dumps:
+    """The dumps of a node; the oldest go when there are too many."""
+
+    def __init__(self, state_dir: Path, node_id: int, keep: int) -> None:
+        self.directory = state_dir / DUMPS_NAME
+        self._node_id = node_id
+        self.keep = keep
+
+    def write(self, content: bytes, wall: float) -> Path:
+        """Keep a dump; returns its path.
+
+        Raises:
+            OperationFailed: it cannot be written.
+        """
+        try:
+            self.directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        except OSError as error:
+            raise OperationFailed(f"{self.directory}: cannot be made: {error.strerror}") from None
+        moment = datetime.fromtimestamp(wall, UTC).strftime("%Y%m%dT%H%M%S.%f")
+        path = self.directory / f"{_PREFIX}{self._node_id}-{moment}"
+        write_file(path, content)
+        self._forget_oldest()
+        return path
+
+    def _forget_oldest(self) -> None:
+        own = f"{_PREFIX}{self._node_id}-"
+        dumps = sorted(each for each in self.directory.iterdir() if each.name.startswith(own))
+        for each in dumps[: -self.keep]:
+            each.unlink(missing_ok=True)
+
+
+def core_checksum() -> str:
+    """Tells one version of the core (and of the packets that it speaks about) from another; empty without sources."""
+    checksum = 0
+    for package in (core, wire):
+        for folder in package.__path__:
+            for path in sorted(Path(folder).glob("*.py")):
+                checksum = zlib.crc32(path.read_bytes(), checksum)
+    return f"{checksum:08x}" if checksum else ""
