@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection
 from multiprocessing import get_context
 
+from simcluster import scenario_cli
 from simcluster.checker import explain
 from simcluster.cluster import Cluster, Outcome
 from simcluster.coverage import table
@@ -57,6 +58,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--trace-all", action="store_true", help="print everything that happened")
     parser.add_argument("--without", type=int, nargs="*", default=[], metavar="I", help="leave out faults by index")
     parser.add_argument("--coverage", action="store_true", help="print what the runs exercised")
+    scenario_cli.add_arguments(parser)
     return parser.parse_args(arguments)
 
 
@@ -139,6 +141,9 @@ def run_many(seeds: tuple[int, int], profile: str, nodes: tuple[int, int], jobs:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0: no violation; 1: at least one."""
     chosen = parse(arguments)
+    code = scenario_cli.dispatch(chosen)
+    if code is not None:
+        return code
     if chosen.seeds is not None:
         failed = run_many(chosen.seeds, chosen.profile, chosen.nodes, chosen.jobs, coverage=chosen.coverage)
         return 1 if failed else 0
