@@ -7,6 +7,9 @@ from typing import Any, Final
 
 from ..runtime.logging import Logger
 from .core.effects import Fact, Level
+from .links.complaints import Complaints
+from .wire.events import Dropped
+from .wire.refusals import LOG_WORDS
 
 Fields = dict[str, Any]
 
@@ -20,6 +23,15 @@ def say(log: Logger, fact: Fact) -> None:
         return
     for text in wording(fields):
         _LEVELS[fact.level](log)(text, **{name: fields[name] for name in _KEPT.get(fact.event, ()) if name in fields})
+
+
+def say_dropped(log: Logger, complaints: Complaints, event: Dropped, now: float) -> None:
+    """Log what was dropped, if it is worth a line, at a bounded rate for each source and reason."""
+    words = LOG_WORDS.get(event.refusal)
+    host, port = event.source
+    if words is not None and (unsaid := complaints.admit((event.refusal, host), now)) is not None:
+        more = {"unsaid": unsaid} if unsaid else {}
+        log.warning(words, source=f"{host}:{port}", **more)
 
 
 def _numbers(nodes: tuple[int, ...]) -> str:

@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 from totemd.executive.totem.wire.datagrams import ASSEMBLY_SECONDS, Source
-from totemd.executive.totem.wire.events import Dropped, DuplicateNode, PacketReceived, PeerProven, SendControl
+from totemd.executive.totem.wire.events import (
+    Dropped,
+    DuplicateNode,
+    PacketReceived,
+    PeerEnded,
+    PeerProven,
+    SendControl,
+)
 from totemd.executive.totem.wire.frames import FrameLayer, FrameSettings
 from totemd.executive.totem.wire.refusals import LOG_WORDS, Refusal
 from totemd.executive.totem.wire.seal import PAYLOAD_BYTES_MAX
@@ -244,3 +251,50 @@ def test_a_node_can_be_taken_off_the_list() -> None:
 def test_too_long_a_packet_is_refused() -> None:
     with pytest.raises(InvalidArgument):
         started().layers[1].seal(bytes(PAYLOAD_BYTES_MAX + 1), 1.0)
+
+
+@pytest.mark.parametrize("suite", [Suite.AES256, Suite.NONE])
+@pytest.mark.parametrize("size", [10, 5000])
+def test_what_was_sent_lately_is_known_when_it_is_quoted(suite: Suite, size: int) -> None:
+    wire = Wire(suite)
+    one, two = wire.start(1), wire.start(2)
+    for datagram in one.seal(bytes(size), 10.0):
+        assert one.has_sent(datagram, 10.1)
+        assert one.has_sent(datagram[:100], 10.1), "a report need not quote all of it"
+        assert not one.has_sent(datagram[:20], 10.1)
+        assert not two.has_sent(datagram, 10.1)
+        assert not one.has_sent(b"T\x00" + datagram[2:], 10.1)
+    assert not one.has_sent(b"", 10.1)
+
+
+def test_a_report_that_somebody_makes_up_or_kept_for_later_is_refused() -> None:
+    wire = Wire()
+    one = wire.start(1)
+    (old,) = one.seal(b"x", 10.0)
+    (new,) = one.seal(b"x", 20.0)
+    assert one.has_sent(new, 20.5) and not one.has_sent(old, 20.5)
+    counter_at = 2 + 32
+    never_sent = new[:counter_at] + (10**6).to_bytes(8, "big") + new[counter_at + 8 :]
+    other_boot = new[: 2 + 16] + bytes(16) + new[2 + 32 :]
+    assert not one.has_sent(never_sent, 20.5) and not one.has_sent(other_boot, 20.5)
+    (again,) = wire.start(1).seal(b"x", 20.0)
+    assert not one.has_sent(again, 20.5), "another boot of the same node"
+    assert one.counters()["quotes_refused"] == 4
+
+
+def test_an_obituary_ends_a_boot_for_everybody_and_can_be_kept() -> None:
+    wire = Wire()
+    one, two = wire.start(1), wire.start(2)
+    kept = one.obituary(0.0)
+    wire.greet(0.0)
+    for number in range(5000):
+        wire.carry(1, 2, one.seal(b"%d" % number, 1.0), 1.0)
+    for _ in range(2):
+        wire.carry(1, 2, [kept], 2.0)
+    ends = [event for event in wire.events[2] if isinstance(event, PeerEnded)]
+    assert [end.sender for end in ends] == [1]
+    wire.carry(1, 2, one.seal(b"from the grave", 2.0), 2.0)
+    assert wire.packets(2)[-1] == b"4999"
+    wire.carry(1, 1, [kept], 2.0)
+    assert not [event for event in wire.events[1] if isinstance(event, PeerEnded)]
+    assert two.counters()["dropped_retired_boot"] == 2

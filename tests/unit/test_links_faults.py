@@ -42,7 +42,11 @@ async def faulty(node: int, port: int, folder: Path) -> AsyncIterator[tuple[Faul
     peers = {other: f"127.0.0.{other}" for other in (1, 2, 3) if other != node}
     settings = LinkSettings(node, f"127.0.0.{node}", port, peers)
     link = FaultyLink(
-        lambda inner: UdpuLink(settings, inner, LOG), settings, inbox.extend, folder / f"faults{node}", LOG
+        lambda deliver, complain: UdpuLink(settings, deliver, LOG, complain),
+        settings,
+        inbox.extend,
+        folder / f"faults{node}",
+        LOG,
     )
     link.open()
     try:

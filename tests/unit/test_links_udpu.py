@@ -14,7 +14,7 @@ import pytest
 from totemd.executive.config.model import Configuration, InterfaceOptions, NodeEntry, TotemOptions
 from totemd.executive.runtime.logging import get_logger
 from totemd.executive.totem.links import factory, udpu
-from totemd.executive.totem.links.base import READ_DATAGRAMS_MAX, Received
+from totemd.executive.totem.links.base import READ_DATAGRAMS_MAX, PortClosed, Received
 from totemd.executive.totem.links.complaints import COMPLAINT_SECONDS, COMPLAINTS_MAX, Complaints
 from totemd.executive.totem.links.faults import FAULTS_VARIABLE, FaultyLink
 from totemd.executive.totem.links.settings import LinkSettings
@@ -45,6 +45,17 @@ async def opened(each: LinkSettings) -> AsyncIterator[tuple[UdpuLink, list[Recei
     link.open()
     try:
         yield link, inbox
+    finally:
+        link.close()
+
+
+@contextlib.asynccontextmanager
+async def complaining(each: LinkSettings) -> AsyncIterator[tuple[UdpuLink, list[PortClosed]]]:
+    reports: list[PortClosed] = []
+    link = UdpuLink(each, lambda _: None, LOG, reports.extend)
+    link.open()
+    try:
+        yield link, reports
     finally:
         link.close()
 
@@ -198,14 +209,16 @@ def test_errors_of_the_network_are_counted_and_dropped(port: int, monkeypatch: p
                 for number in (errno.ENETUNREACH, errno.ECONNREFUSED, errno.EPERM, errno.EMSGSIZE):
                     failing.error = OSError(number, "no")
                     one.multicast((2, 3), [b"x"])
+                failing.error = OSError(errno.EHOSTUNREACH, "no route")
+                assert one.drain(limit=3) == []
                 failing.error = OSError(errno.ECONNREFUSED, "refused")
                 assert one.drain(limit=3) == []
             return one.counters()
 
     counters = asyncio.run(story())
     assert counters["send_buffer_full"] == 1
-    assert counters["send_failed_enetunreach"] == counters["send_failed_econnrefused"] == 2
-    assert counters["receive_failed_econnrefused"] == 3
+    assert counters["send_failed_enetunreach"] == counters["send_failed_eperm"] == counters["send_given_up"] == 2
+    assert counters["receive_failed_ehostunreach"] == 3
 
 
 def test_a_real_error_of_the_kernel_does_not_raise(port: int) -> None:
@@ -220,6 +233,63 @@ def test_a_real_error_of_the_kernel_does_not_raise(port: int) -> None:
     counters = asyncio.run(story())
     assert counters["send_failed_emsgsize"] == 1
     assert sum(count for name, count in counters.items() if name.startswith("send_failed")) == 2
+
+
+@pytest.mark.parametrize("host", ["127.0.0.{}", "::1"])
+def test_a_port_that_nobody_listens_at_is_reported_with_what_was_sent(port: int, host: str) -> None:
+    async def story() -> None:
+        peers = {2: host.format(2)}
+        # The port of the node itself is closed if it has another one, which is all that IPv6 can have on loopback.
+        mine = LinkSettings(1, host.format(1), port, peers)
+        async with complaining(mine) as (one, reports):
+            if ":" in host:
+                one._addresses = {2: ("::1", port + 1, 0, 0)}
+            one.send(2, [b"anybody there?"])
+            await until(lambda: bool(reports))
+            assert reports == [PortClosed(2, b"anybody there?")]
+
+    asyncio.run(story())
+
+
+def test_a_closed_port_costs_no_datagram_to_others_and_no_processor_time(port: int) -> None:
+    async def story() -> None:
+        async with complaining(settings(1, port)) as (one, reports), opened(settings(3, port)) as (_, inbox):
+            wakes = 0
+            readable = one._readable
+
+            def count() -> None:
+                nonlocal wakes
+                wakes += 1
+                readable()
+
+            assert one._loop is not None and one._socket is not None
+            one._loop.add_reader(one._socket.fileno(), count)
+            for number in range(200):
+                one.multicast((2, 3), [b"%d" % number])
+            one.multicast((2, 3), [b"a" * 1000] * 5)
+            await until(lambda: len(inbox) == 205 and bool(reports))
+            assert {report.node for report in reports} == {2}
+            before = wakes
+            await asyncio.sleep(0.05)
+            assert wakes - before <= 2, "the loop is not woken for ever by what was read already"
+            assert not [name for name in one.counters() if "failed" in name or "given_up" in name]
+            assert one.counters()["port_closed"] > 5
+
+    asyncio.run(story())
+
+
+def test_reports_about_strangers_and_after_the_end_are_dropped(port: int) -> None:
+    async def story() -> None:
+        async with complaining(settings(1, port)) as (one, reports):
+            one.send(("127.0.0.77", port), [b"an answer to a stranger"])
+            await until(lambda: one.counters().get("port_closed") == 1)
+            one.send(2, [b"x"])
+            one.drain()
+            one.close()
+            await asyncio.sleep(0)
+            assert reports == []
+
+    asyncio.run(story())
 
 
 def test_ipv6(port: int) -> None:

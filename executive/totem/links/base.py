@@ -30,6 +30,22 @@ Deliver: TypeAlias = Callable[[list[Received]], None]
 """Takes a batch of datagrams, in the order of their arrival; never empty."""
 
 
+class PortClosed(NamedTuple):
+    """The network says that nobody listens where a datagram was sent.  It may be forged."""
+
+    node: int
+    quoted: bytes
+    """The datagram, or how it begins."""
+
+
+Complain: TypeAlias = Callable[[list[PortClosed]], None]
+"""Takes reports, from the loop, never from inside another call of the link; never empty."""
+
+
+def nobody_cares(reports: list[PortClosed]) -> None:
+    """For whoever does not want reports."""
+
+
 class Link(Protocol):
     """One way to the other nodes."""
 

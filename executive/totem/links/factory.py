@@ -8,14 +8,18 @@ from pathlib import Path
 
 from ...config.model import Configuration
 from ...runtime.logging import Logger
-from .base import Deliver, Link
+from .base import Complain, Deliver, Link, nobody_cares
 from .faults import FAULTS_VARIABLE, FaultyLink
 from .settings import LinkSettings
 from .udpu import UdpuLink
 
 
 def create_link(
-    configuration: Configuration, deliver: Deliver, log: Logger, environment: Mapping[str, str] = os.environ
+    configuration: Configuration,
+    deliver: Deliver,
+    log: Logger,
+    complain: Complain = nobody_cares,
+    environment: Mapping[str, str] = os.environ,
 ) -> tuple[Link, LinkSettings]:
     """Link 0, not open yet, and what it was made from.
 
@@ -27,5 +31,9 @@ def create_link(
         log.warning("link.multicast_not_used", transport=configuration.totem.transport, instead="udpu")
     faults = environment.get(FAULTS_VARIABLE, "")
     if not faults:
-        return UdpuLink(settings, deliver, log), settings
-    return FaultyLink(lambda inner: UdpuLink(settings, inner, log), settings, deliver, Path(faults), log), settings
+        return UdpuLink(settings, deliver, log, complain), settings
+
+    def real(inner_deliver: Deliver, inner_complain: Complain) -> Link:
+        return UdpuLink(settings, inner_deliver, log, inner_complain)
+
+    return FaultyLink(real, settings, deliver, Path(faults), log, complain=complain), settings

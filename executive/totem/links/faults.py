@@ -39,7 +39,7 @@ from ....ipc.ids import NodeNumber
 from ...runtime.logging import Logger
 from ..wire.datagrams import Source
 from ..wire.events import Target
-from .base import DRAIN_DATAGRAMS_MAX, Deliver, Link, Received
+from .base import DRAIN_DATAGRAMS_MAX, Complain, Deliver, Link, PortClosed, Received, nobody_cares
 from .settings import LinkSettings
 from .udpu import socket_address
 
@@ -131,10 +131,18 @@ class FaultyLink:
     """Any link, with faults between it and the process."""
 
     def __init__(
-        self, make_link: Callable[[Deliver], Link], settings: LinkSettings, deliver: Deliver, path: Path, log: Logger
+        self,
+        make_link: Callable[[Deliver, Complain], Link],
+        settings: LinkSettings,
+        deliver: Deliver,
+        path: Path,
+        log: Logger,
+        *,
+        complain: Complain = nobody_cares,
     ) -> None:
-        """*make_link* makes the real one, given where to deliver; *path*: of the command socket."""
+        """*make_link* makes the real one, given where to deliver and complain; *path*: of the command socket."""
         self._deliver = deliver
+        self._complain = complain
         self._path = path
         self._log = log
         self._faults = Faults(seed=settings.node_id)
@@ -142,7 +150,7 @@ class FaultyLink:
         self._node_of: dict[str, int] = {}
         self._commands: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._link = make_link(self._arrived)
+        self._link = make_link(self._arrived, self._complained)
         self._name_nodes(settings.peers)
 
     def open(self) -> None:
@@ -198,6 +206,11 @@ class FaultyLink:
         spared = self._spared(received)
         if spared:
             self._deliver(spared)
+
+    def _complained(self, reports: list[PortClosed]) -> None:
+        through = [report for report in reports if self._faults.copies(report.node)]
+        if through:
+            self._complain(through)
 
     def _spared(self, received: list[Received]) -> list[Received]:
         return [each for each in received for _ in range(self._faults.copies(self._node(each.source)))]

@@ -19,7 +19,8 @@ from ....ipc.errors import OperationFailed
 from ...runtime.logging import Logger
 from ..wire.events import Target
 from ..wire.refusals import Refusal
-from .base import DRAIN_DATAGRAMS_MAX, READ_DATAGRAMS_MAX, Deliver, Received
+from . import error_queue
+from .base import DRAIN_DATAGRAMS_MAX, READ_DATAGRAMS_MAX, Complain, Deliver, PortClosed, Received, nobody_cares
 from .complaints import Complaints
 from .settings import LinkSettings
 
@@ -31,6 +32,9 @@ SEGMENTS_MAX: Final = 64
 
 SEGMENTED_BYTES_MAX: Final = 65_000
 """Bytes that one call may send; the kernel counts its own headers against 65,535."""
+
+SEND_TRIES: Final = 4
+"""A call that sends may fail for what was sent before, and must be repeated; so often, as more reports may wait."""
 
 # Linux; the socket module names none of them.
 _SO_SNDBUFFORCE: Final = 32
@@ -65,13 +69,18 @@ def socket_address(address: str, port: int) -> tuple[socket.AddressFamily, _Sock
 class UdpuLink:
     """Unicast to the configured addresses, over one socket bound to this node's own."""
 
-    def __init__(self, settings: LinkSettings, deliver: Deliver, log: Logger) -> None:
+    def __init__(
+        self, settings: LinkSettings, deliver: Deliver, log: Logger, complain: Complain = nobody_cares
+    ) -> None:
         self._settings = settings
         self._deliver = deliver
+        self._complain = complain
+        self._reports: list[PortClosed] = []
         self._log = log
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: socket.socket | None = None
         self._addresses: dict[int, _SocketAddress] = {}
+        self._node_at: dict[str, int] = {}
         self._listed: frozenset[str] = frozenset()
         self._segmentation = True
         self._coalescing = False
@@ -98,6 +107,7 @@ class UdpuLink:
         with contextlib.suppress(OSError):  # a kernel before 5.0
             bound.setsockopt(_SOL_UDP, _UDP_GRO, 1)
             self._coalescing = True
+        error_queue.watch(bound)
         self._socket = bound
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(bound.fileno(), self._readable)
@@ -135,6 +145,9 @@ class UdpuLink:
                 data, size, address = self._receive(self._socket)
             except BlockingIOError:
                 break
+            except ConnectionRefusedError:
+                self._take_reports(self._socket)
+                continue
             except OSError as error:
                 # An error that the network reported for an earlier datagram; what waits behind it is still good.
                 self._failed("receive", error, self._settings.address)
@@ -154,7 +167,8 @@ class UdpuLink:
         """See `Link.set_peers`."""
         port = self._settings.port
         self._addresses = {node: socket_address(address, port)[1] for node, address in peers.items()}
-        self._listed = frozenset(address[0] for address in self._addresses.values())
+        self._node_at = {str(address[0]): node for node, address in self._addresses.items()}
+        self._listed = frozenset(self._node_at)
 
     def counters(self) -> dict[str, int]:
         """See `Link.counters`."""
@@ -164,6 +178,8 @@ class UdpuLink:
         received = self.drain(READ_DATAGRAMS_MAX)
         if received:
             self._deliver(received)
+        elif self._socket is not None:
+            self._take_reports(self._socket)  # what wakes the loop may be there alone
 
     def _receive(self, bound: socket.socket) -> tuple[bytes, int, _SocketAddress]:
         """What one read brings, and how long each datagram in it is (the last may be shorter)."""
@@ -178,17 +194,45 @@ class UdpuLink:
             return
         sent = 0
         try:
-            if len(datagrams) > 1 and self._segmentation and _alike(datagrams):
-                sent = self._transmit_segmented(self._socket, address, datagrams)
-            for datagram in datagrams[sent:]:
-                self._socket.sendto(datagram, address)
-                sent += 1
+            for _ in range(SEND_TRIES):
+                try:
+                    sent = self._push(self._socket, address, datagrams)
+                    break
+                except ConnectionRefusedError:
+                    # About a datagram that was sent earlier, maybe to another node; this one has not gone out.
+                    self._take_reports(self._socket)
+            else:
+                self._counts["send_given_up"] += 1
         except BlockingIOError:
             # The frame is lost with any of its datagrams, so the rest of it is not worth the wire.
             self._counts["send_buffer_full"] += 1
         except OSError as error:
             self._failed("send", error, str(address[0]))
         self._counts["sent"] += sent
+
+    def _push(self, through: socket.socket, address: _SocketAddress, datagrams: Sequence[bytes]) -> int:
+        sent = 0
+        if len(datagrams) > 1 and self._segmentation and _alike(datagrams):
+            sent = self._transmit_segmented(through, address, datagrams)
+        for datagram in datagrams[sent:]:
+            through.sendto(datagram, address)
+        return len(datagrams)
+
+    def _take_reports(self, bound: socket.socket) -> None:
+        """Closed ports of configured nodes, handed on once per node when the loop turns."""
+        for address, quoted in error_queue.take(bound):
+            self._counts["port_closed"] += 1
+            node = self._node_at.get(address)
+            if node is None or any(report.node == node for report in self._reports):
+                continue
+            if not self._reports and self._loop is not None:
+                self._loop.call_soon(self._hand_on_reports)
+            self._reports.append(PortClosed(node, quoted))
+
+    def _hand_on_reports(self) -> None:
+        reports, self._reports = self._reports, []
+        if self._socket is not None:
+            self._complain(reports)
 
     def _transmit_segmented(self, through: socket.socket, address: _SocketAddress, datagrams: Sequence[bytes]) -> int:
         """Send with one call for many datagrams; how many went out before that turned out not to work here."""

@@ -92,6 +92,17 @@ def cut(sealed: bytes, datagram_bytes: int, frame: Frame) -> list[bytes]:
     ]
 
 
+def quoted_frame(datagram: bytes) -> Frame | bytes | None:
+    """Of a datagram that somebody quotes, maybe cut short: the name of the frame that it is a fragment of, or how the
+    frame begins that it is; None if it is neither."""
+    if datagram.startswith(_WHOLE_HEADER):
+        return datagram[len(_WHOLE_HEADER) :]
+    if len(datagram) < _FRAGMENT_HEADER.size or datagram[:2] != bytes([DATAGRAM_MAGIC, _FRAGMENT]):
+        return None
+    *_, boot, number = _FRAGMENT_HEADER.unpack_from(datagram)
+    return Frame(boot, number)
+
+
 _Key: TypeAlias = tuple[Source, bytes]
 """An incomplete frame: its source, and boot and number as they stand in the header."""
 

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
-from .datagrams import Frame, Reassembler, Source, cut
+from .datagrams import Frame, Reassembler, Source, cut, quoted_frame
 from .events import Dropped, DuplicateNode, FrameEvent, PacketReceived, PeerEnded, PeerProven, SendControl
 from .refusals import Refusal, Refused
 from .replay import RecentFloor
-from .seal import BOOT_BYTES, EVERYBODY, ClusterSecret, FrameKind, Opener, Sealer
+from .seal import BOOT_BYTES, EVERYBODY, ClusterSecret, FrameKind, Opener, Sealer, name_of
 from .sessions import Answer, Ask, Peers, PeersEffect, response
 from .suites import Suite
 
@@ -57,6 +57,7 @@ class FrameLayer:
         """
         secret = ClusterSecret(settings.suite, settings.cluster_name, settings.key)
         self._datagram_bytes = settings.datagram_bytes
+        self._whole_boot = boot
         self._boot = int.from_bytes(boot[: BOOT_BYTES // 2], "big")
         self._sealer = Sealer(secret, settings.node_id, boot)
         self._opener = Opener(secret)
@@ -67,6 +68,7 @@ class FrameLayer:
         self._dropped: Counter[Refusal] = Counter()
         self._received = 0
         self._datagrams_received = 0
+        self._quotes_refused = 0
         self._sealed_bytes = 0
 
     def seal(self, payload: bytes, now: float, to: int = EVERYBODY) -> list[bytes]:
@@ -81,6 +83,20 @@ class FrameLayer:
         """One datagram that ends this boot for whoever receives it; for the executive to keep until it is true."""
         (datagram,) = self._seal(FrameKind.OBITUARY, b"", EVERYBODY, now)
         return datagram
+
+    def has_sent(self, quoted: bytes, now: float) -> bool:
+        """Whether *quoted* is the beginning of a datagram that this boot has sent lately.
+
+        Nobody can guess that who has not seen one, since it holds random bytes of this boot.
+        """
+        frame = quoted_frame(quoted)
+        name = name_of(frame) if isinstance(frame, bytes) else frame
+        boot, counter = name if name is not None else (b"", 0)
+        ours = boot in (self._boot, self._whole_boot)
+        recent = self._recent.at(self._sealer.counter, now) <= counter < self._sealer.counter
+        if not (ours and recent):
+            self._quotes_refused += 1
+        return ours and recent
 
     def greet(self, now: float) -> None:
         """Ask every configured node that is not proven yet whether it is there.
@@ -137,6 +153,7 @@ class FrameLayer:
             "bytes_sealed": self._sealed_bytes,
             "datagrams_received": self._datagrams_received,
             "packets_received": self._received,
+            "quotes_refused": self._quotes_refused,
             "bytes_awaiting_fragments": self._reassembler.held_bytes,
             **dropped,
         }

@@ -129,6 +129,14 @@ class ClusterSecret:
         return self.suite.protection(key)
 
 
+def name_of(frame: bytes) -> tuple[bytes, int] | None:
+    """Boot and counter that a frame, or the beginning of one, states; None if that is not there.  Not checked."""
+    if len(frame) < _HEADER.size:
+        return None
+    *_, boot, counter = _HEADER.unpack_from(frame)
+    return boot, counter
+
+
 class Sealer:
     """Seals what one boot of one node sends.  There must be one only for a *boot*: it owns the counter."""
 
