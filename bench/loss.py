@@ -82,7 +82,8 @@ def measure(cluster: Cluster, members: Members, options: argparse.Namespace) -> 
                 before = repairs(cluster)
                 figure = flow(members, size, options.seconds)
                 floods[f"{size} B"][rate].append(figure)
-                say(f"round {number + 1}: loss {rate} %, {size} B: {figure:.0f} messages/s, {figure * size / 1e6:.2f} MB/s")
+                rated = f"{figure:.0f} messages/s, {figure * size / 1e6:.2f} MB/s"
+                say(f"round {number + 1}: loss {rate} %, {size} B: {rated}")
                 say("    " + ", ".join(f"{event} {count - before[event]}" for event, count in repairs(cluster).items()))
             if options.latency:
                 figures = {

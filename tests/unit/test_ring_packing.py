@@ -22,9 +22,9 @@ def submission(payload: bytes, guarantee: Guarantee = Guarantee.AGREED, lane: La
     return Submission(1, lane, guarantee, payload)
 
 
-def frames(outbox: Outbox, *, application: bool = True) -> list[Frame]:
+def frames(outbox: Outbox, frame_bytes: int, *, application: bool = True) -> list[Frame]:
     taken = []
-    while (frame := outbox.next_frame(application=application)) is not None:
+    while (frame := outbox.next_frame(frame_bytes, application=application)) is not None:
         taken.append(frame)
     return taken
 
@@ -47,10 +47,10 @@ messages = st.lists(
 
 @given(messages, st.integers(120, 900))
 def test_round_trip_in_order_per_lane(sent: list[tuple[bytes, Guarantee, Lane]], frame_bytes: int) -> None:
-    outbox = Outbox(7, frame_bytes)
+    outbox = Outbox(7)
     for payload, guarantee, lane in sent:
         outbox.add(submission(payload, guarantee, lane))
-    made = frames(outbox)
+    made = frames(outbox, frame_bytes)
     assert all(len(frame.body) <= frame_bytes for frame in made)
     expected = [payload for lane in (Lane.SYNC, Lane.APPLICATION) for payload, _, its in sent if its is lane]
     assert receive(Assembler(LIMIT), made) == expected
@@ -62,36 +62,36 @@ def test_a_cut_message_is_put_back_whole(
     sent: list[tuple[bytes, Guarantee, Lane]], frame_bytes: int, cut_after: int
 ) -> None:
     """Rules F3 and F4: both ends drop what was cut by the new ring; the sender starts that message over."""
-    outbox, assembler = Outbox(7, frame_bytes), Assembler(LIMIT)
+    outbox, assembler = Outbox(7), Assembler(LIMIT)
     application = [payload for payload, _, lane in sent if lane is Lane.APPLICATION]
     for payload, guarantee, lane in sent:
         if lane is Lane.APPLICATION:
             outbox.add(submission(payload, guarantee, lane))
     before = []
     for _ in range(cut_after):
-        if (frame := outbox.next_frame(application=True)) is not None:
+        if (frame := outbox.next_frame(frame_bytes, application=True)) is not None:
             before.append(frame)
     got = receive(assembler, before)
     assembler.reset()
     assert outbox.new_ring() == []
-    got += receive(assembler, frames(outbox))
+    got += receive(assembler, frames(outbox, frame_bytes))
     assert got == application
     assert outbox.waiting_bytes == 0
 
 
 def test_a_new_ring_voids_the_sync_lane_and_says_what() -> None:
-    outbox = Outbox(1, 500)
+    outbox = Outbox(1)
     outbox.add(submission(b"state", lane=Lane.SYNC))
     outbox.add(submission(b"kept"))
     assert [void.payload_bytes for void in outbox.new_ring()] == [5]
-    assert receive(Assembler(LIMIT), frames(outbox)) == [b"kept"]
+    assert receive(Assembler(LIMIT), frames(outbox, 500)) == [b"kept"]
 
 
 def test_agreed_and_safe_never_share_a_frame() -> None:
-    outbox = Outbox(1, 5000)
+    outbox = Outbox(1)
     for guarantee in (Guarantee.AGREED, Guarantee.AGREED, Guarantee.SAFE, Guarantee.AGREED):
         outbox.add(submission(b"x", guarantee))
-    assert [(frame.guarantee, len(frame.completed)) for frame in frames(outbox)] == [
+    assert [(frame.guarantee, len(frame.completed)) for frame in frames(outbox, 5000)] == [
         (Guarantee.AGREED, 2),
         (Guarantee.SAFE, 1),
         (Guarantee.AGREED, 1),
@@ -99,19 +99,19 @@ def test_agreed_and_safe_never_share_a_frame() -> None:
 
 
 def test_the_application_lane_waits_but_a_cut_message_is_finished_first() -> None:
-    outbox = Outbox(1, 200)
+    outbox = Outbox(1)
     outbox.add(submission(b"a" * 500))
-    assert outbox.next_frame(application=False) is None
-    assert outbox.next_frame(application=True) is not None
+    assert outbox.next_frame(200, application=False) is None
+    assert outbox.next_frame(200, application=True) is not None
     outbox.add(submission(b"sync", lane=Lane.SYNC))
-    assert receive(Assembler(LIMIT), frames(outbox, application=False)) == [b"sync"]  # the rest of a: parts only
+    assert receive(Assembler(LIMIT), frames(outbox, 200, application=False)) == [b"sync"]  # the rest of a: parts only
 
 
 def test_a_missing_part_costs_its_message_only() -> None:
-    outbox = Outbox(1, 200)
+    outbox = Outbox(1)
     outbox.add(submission(b"a" * 500))
     outbox.add(submission(b"b" * 20))
-    made = frames(outbox)
+    made = frames(outbox, 200)
     assembler = Assembler(LIMIT)
     assert receive(assembler, [made[0], *made[2:]]) == [b"b" * 20]
     assert assembler.dropped > 0

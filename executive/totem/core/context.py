@@ -14,12 +14,14 @@ from typing import Final
 
 from ....ipc.ids import RingId
 from ..wire.packets import AnyPacket, CommitToken, Join, Mcast, Token
+from .adaptation import FrameSize, Requests
 from .assembly import Assembler
 from .backoff import MergeBackoff
 from .effects import Effect, Fact, Level, Multicast, Scope, Unicast
-from .flow import FlowAccount
+from .flow import FlowAccount, units
 from .outbox import Outbox
 from .parameters import RingParameters
+from .rhythm import Rhythm
 from .store import FrameStore
 from .timers import Timer, Timers
 
@@ -127,8 +129,10 @@ class Rotation:
     standstill_visits: int = 0
     """Visits in a row at which `received_by_all` did not move while somebody lags."""
     standstill_since: float = 0.0
-    misses: dict[int, int] = field(default_factory=dict)
-    """Number of visits at which a frame was missing."""
+    requests: Requests = field(default_factory=Requests)
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    waking: bool = False
+    """This node has asked for the held token, and it has not come yet."""
     last_sent: Token | CommitToken | None = None
     """What the retransmit timer sends again."""
     sent_at: float = float("-inf")
@@ -187,7 +191,8 @@ class RingContext:
         self.highest_ring_sequence = boot_sequence
         """Highest ring sequence heard of; the next ring is four higher."""
         self.timers = Timers()
-        self.outbox = Outbox(boot_sequence, parameters.frame_bytes)
+        self.outbox = Outbox(boot_sequence)
+        self.frame_size = FrameSize(units(parameters.frame_bytes, parameters.datagram_bytes))
         self.assembler = Assembler(parameters.submission_bytes_max)
         self.installed = Installed(self.ring, (self.me,), FrameStore(parameters.store_frames_max))
         self.episode = Episode((self.me,))
@@ -255,14 +260,23 @@ class RingContext:
         """Send to our successor and remember for retransmission; a ring of one gets it through a timer."""
         self.rotation.last_sent = token
         self.episode.rotations += 1
+        self.rotation.rhythm.passed(now)
         self._put_on_wire(token, now)
+        self.arm_repetition(now)
 
     def resend_token(self, now: float) -> None:
         """Send the last token once more, unchanged."""
         if self.rotation.last_sent is not None:
             self.count("token.resent")
+            self.rotation.rhythm.repeated(now)
             self._put_on_wire(self.rotation.last_sent, now)
-        self.timers.arm(Timer.RETRANSMIT, now + self.parameters.token_retransmit)
+        self.arm_repetition(now)
+
+    def arm_repetition(self, now: float) -> None:
+        """Send the last token again when the next one should have come: soon, unless another member holds it."""
+        longest = self.parameters.token_retransmit
+        held = self.rotation.held and not self.is_representative
+        self.timers.arm(Timer.RETRANSMIT, now + (longest if held else self.rotation.rhythm.patience(longest)))
 
     def _put_on_wire(self, token: Token | CommitToken, now: float) -> None:
         self.rotation.sent_at = now
@@ -274,6 +288,18 @@ class RingContext:
         else:
             self.effects.append(Unicast(self.rotation.target, token))
 
+    @property
+    def receivers(self) -> int:
+        """Members of the current ring that a multicast has to reach."""
+        return len(self.rotation.members) - 1
+
+    def frame_bytes(self) -> int:
+        """How long the next frame may be: `RingParameters.frame_bytes`, less where datagrams are lost."""
+        parameters = self.parameters
+        most = units(parameters.frame_bytes, parameters.datagram_bytes)
+        fewer = most - self.frame_size.datagrams(self.receivers)
+        return max(parameters.frame_bytes - fewer * parameters.datagram_bytes, parameters.frame_bytes // most)
+
     def arm_token_timers(self, now: float) -> None:
         """A new token has been accepted: the ring is alive."""
         parameters, timers = self.parameters, self.timers
@@ -281,6 +307,5 @@ class RingContext:
             took = max(0.0, now - self.rotation.sent_at)
             self.rotation.took += (took - self.rotation.took) * (ROTATION_WEIGHT if self.rotation.took else 1)
         timers.arm(Timer.LOSS, now + parameters.token)
-        timers.arm(Timer.RETRANSMIT, now + parameters.token_retransmit)
         if parameters.token_warning:
             timers.arm(Timer.LOSS_WARNING, now + parameters.token_warning)

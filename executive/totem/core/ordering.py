@@ -35,7 +35,10 @@ def visit(ring: RingContext, token: Token, now: float) -> None:
     rotation = ring.rotation
     ring.arm_token_timers(now)
     ring.timers.cancel(Timer.HOLD)
-    rotation.holding = False
+    if rotation.held:
+        _rested(ring)
+    rotation.rhythm.returned(now)
+    rotation.holding = rotation.waking = False
     rotation.unchanged_visits = rotation.unchanged_visits + 1 if token.highest == rotation.highest else 0
     rotation.highest = token.highest
     if ring.parameters.heartbeat:
@@ -62,6 +65,25 @@ def visit(ring: RingContext, token: Token, now: float) -> None:
     _pass_on(ring, visited, now, busy=bool(sent or resent))
     if ring.state is RingState.OPERATIONAL:
         deliver_available(ring)
+
+
+def on_repeated_token(ring: RingContext, token: Token, now: float) -> None:
+    """A token that we have visited comes again: our predecessor waits, and we cannot know whether for us.
+
+    If ours is out for as long as we would wait for it, it may be lost; who holds or expects a held token would
+    otherwise say so very late.  Each repetition makes the next one rarer, so that tokens cannot multiply.
+    """
+    rotation = ring.rotation
+    if token.ring != ring.ring or token.hop != rotation.hop or rotation.holding:
+        return
+    if now - rotation.rhythm.passed_at >= rotation.rhythm.patience(ring.parameters.token_retransmit):
+        ring.resend_token(now)
+
+
+def _rested(ring: RingContext) -> None:
+    """The rotation that ends was no measure of the ring if the representative kept the token in it."""
+    if not ring.is_representative:
+        ring.rotation.rhythm.disturbed()
 
 
 def _free(ring: RingContext) -> None:
@@ -96,23 +118,22 @@ def _retransmit(ring: RingContext, wanted: tuple[int, ...], budget: int) -> tupl
             continue
         ring.multicast_ring(frame)
         ring.count("mcast.retransmitted")
+        if frame.origin == ring.me:
+            ring.frame_size.repeated()
         spent += units(len(frame.body), ring.parameters.datagram_bytes)
     return tuple(still), spent
 
 
 def _request(ring: RingContext, listed: tuple[int, ...], highest: int) -> tuple[int, ...]:
     """Ask for what we have missed for several visits; two nodes that miss the same need one entry."""
-    if ring.store.received >= highest:
-        ring.rotation.misses.clear()
-        return listed
-    before, misses = ring.rotation.misses, dict[int, int]()
+    requests, parameters = ring.rotation.requests, ring.parameters
     wanted = list(listed)
-    for seq in ring.store.holes(highest):
-        misses[seq] = before.get(seq, 0) + 1
-        late = misses[seq] >= ring.parameters.miss_count_const
-        if late and len(wanted) < ring.parameters.missing_max and seq not in listed:
+    for seq in requests.visit(ring.store.holes(highest), parameters.miss_count_const):
+        if seq not in listed:
+            if len(wanted) == parameters.missing_max:
+                break
             wanted.append(seq)
-    ring.rotation.misses = misses
+        requests.asked(seq)
     if len(wanted) > len(listed):
         ring.count("token.requested")
         ring.fact("ring.retransmit_list", Level.NOTICE, missing=tuple(wanted[len(listed) :]))
@@ -142,7 +163,9 @@ def _originate(ring: RingContext, highest: int, allowed: int) -> tuple[int, int]
         ring.store.add(frame)
         ring.multicast_ring(frame)
         ring.count("mcast.originated")
-        sent += units(len(frame.body) + MCAST_OVERHEAD_BYTES, ring.parameters.datagram_bytes)
+        size = units(len(frame.body) + MCAST_OVERHEAD_BYTES, ring.parameters.datagram_bytes)
+        ring.frame_size.sent(size, ring.receivers)
+        sent += size
     return highest, sent
 
 
@@ -155,7 +178,7 @@ def _next_rebroadcast(ring: RingContext, seq: int) -> Mcast | None:
 
 
 def _next_frame(ring: RingContext, seq: int) -> Mcast | None:
-    frame = ring.outbox.next_frame(application=ring.installed.synchronised)
+    frame = ring.outbox.next_frame(ring.frame_bytes(), application=ring.installed.synchronised)
     if frame is None:
         return None
     for done in frame.completed:
@@ -224,7 +247,6 @@ def release_held_token(ring: RingContext, now: float) -> None:
         rotation.holding = False
         ring.timers.cancel(Timer.HOLD)
         ring.send_token(rotation.last_sent, now)
-        ring.timers.arm(Timer.RETRANSMIT, now + ring.parameters.token_retransmit)
 
 
 def wake_ring(ring: RingContext, now: float) -> None:
@@ -234,28 +256,44 @@ def wake_ring(ring: RingContext, now: float) -> None:
         return
     if not ring.outbox.pending_bytes(application=ring.installed.synchronised):
         return
+    _rested(ring)
     rotation.held = False
     rotation.unchanged_visits = 0
     ring.count("token.hold_cancelled")
     if ring.is_representative:
         release_held_token(ring, now)
     else:
+        rotation.waking = True
         ring.multicast_ring(HoldCancel(ring.ring))
+        ring.arm_repetition(now)
 
 
 def on_hold_cancel(ring: RingContext, now: float) -> None:
     """Somebody wants to send on the idle ring."""
+    if ring.rotation.held:
+        _rested(ring)
     ring.rotation.unchanged_visits = 0
     ring.rotation.held = False
     release_held_token(ring, now)
 
 
+def repeat_token(ring: RingContext, now: float) -> None:
+    """Timer RETRANSMIT: the successor may not have got the token, or the representative that we want it."""
+    if ring.rotation.waking:
+        ring.multicast_ring(HoldCancel(ring.ring))
+    ring.resend_token(now)
+
+
 def take_frame(ring: RingContext, frame: Mcast) -> None:
     """A multicast of the current ring: keep it, and deliver what became deliverable."""
+    requests = ring.rotation.requests
     if not ring.store.add(frame):
         ring.count("mcast.known")
+        requests.came_again(frame.seq, ring.parameters.miss_count_const)
+        if frame.origin == ring.me:
+            ring.frame_size.repeated()
         return
-    ring.rotation.misses.pop(frame.seq, None)
+    requests.came(frame.seq)
     if ring.recovery is not None:
         take_rebroadcast(ring, frame)
     else:

@@ -44,9 +44,8 @@ class _Waiting:
 class Outbox:
     """Two queues, one per lane; at most one message of both is partly sent."""
 
-    def __init__(self, incarnation: int, frame_bytes: int) -> None:
+    def __init__(self, incarnation: int) -> None:
         self._incarnation = incarnation
-        self._room = frame_bytes - BODY_OVERHEAD_BYTES
         self._queues: dict[Lane, deque[_Waiting]] = {Lane.SYNC: deque(), Lane.APPLICATION: deque()}
         self._cut: Lane | None = None
         """Lane whose first message is partly sent."""
@@ -70,14 +69,17 @@ class Outbox:
         """All bytes that wait, whether their lane is open or not."""
         return self._bytes[Lane.SYNC] + self._bytes[Lane.APPLICATION]
 
-    def next_frame(self, *, application: bool) -> Frame | None:
-        """Fill one frame from the first lane that has something; None if nothing may be sent."""
+    def next_frame(self, frame_bytes: int, *, application: bool) -> Frame | None:
+        """Fill one frame of at most *frame_bytes* from the first lane that has something; None if nothing may be sent.
+
+        Of *frame_bytes* some must be left beside `BODY_OVERHEAD_BYTES` and `PART_OVERHEAD_BYTES`.
+        """
         lane = self._lane(application)
         if lane is None:
             return None
         queue = self._queues[lane]
         guarantee = queue[0].submission.guarantee
-        room, parts, completed = self._room, list[Part](), list[Completed]()
+        room, parts, completed = frame_bytes - BODY_OVERHEAD_BYTES, list[Part](), list[Completed]()
         while queue and room > PART_OVERHEAD_BYTES and queue[0].submission.guarantee is guarantee:
             waiting = queue[0]
             chunk = waiting.view[waiting.sent : waiting.sent + room - PART_OVERHEAD_BYTES]

@@ -23,7 +23,15 @@ from .membership import (
     on_consensus_timeout,
     send_join,
 )
-from .ordering import accepts_token, on_hold_cancel, release_held_token, take_frame, visit
+from .ordering import (
+    accepts_token,
+    on_hold_cancel,
+    on_repeated_token,
+    release_held_token,
+    repeat_token,
+    take_frame,
+    visit,
+)
 from .recovery import create_token, enter_recovery
 from .suspicion import ask_suspects, knock, probe_arrives, still_there
 from .timers import Timer
@@ -54,6 +62,7 @@ def token_arrives(ring: RingContext, token: Token, sender: int, now: float) -> N
         visit(ring, token, now)
     else:
         ring.count(problem)
+        on_repeated_token(ring, token, now)
 
 
 # -- multicast
@@ -267,11 +276,6 @@ def token_overdue(ring: RingContext, now: float) -> None:
     ring.fact("ring.token_overdue", Level.NOTICE, waited_ms=round(1000 * ring.parameters.token_warning))
 
 
-def retransmit_token(ring: RingContext, now: float) -> None:
-    """Timer RETRANSMIT: the successor may not have got the token."""
-    ring.resend_token(now)
-
-
 def announce_ring(ring: RingContext, now: float) -> None:
     """Timer MERGE: tell everybody that this ring exists, busy or not, since its data reach only its members."""
     ring.emit(Multicast(MergeDetect(ring.ring), Scope.ALL))
@@ -290,7 +294,7 @@ TIMER_REACTIONS: Final[dict[Timer, Callable[[RingContext, float], None]]] = {
     Timer.LOSS_WARNING: token_overdue,
     Timer.LOSS: token_lost,
     Timer.HEARTBEAT: rotation_missed,
-    Timer.RETRANSMIT: retransmit_token,
+    Timer.RETRANSMIT: repeat_token,
     Timer.HOLD: release_held_token,
     Timer.JOIN: send_join,
     Timer.CONSENSUS: on_consensus_timeout,

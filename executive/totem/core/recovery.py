@@ -45,6 +45,7 @@ def enter_recovery(ring: RingContext, token: CommitToken, now: float) -> None:
     ring.fact("ring.recovery", Level.DEBUG, ring=str(ring.ring), survivors=survivors,
               rebroadcast=len(ring.recovery.queue))  # fmt: skip
     ring.rotation.unchanged_visits = 0
+    ring.rotation.rhythm.returned(now)
     ring.send_token(CommitToken(token.ring, token.hop + 1, token.filled, token.members, token.entries), now)
     ring.arm_token_timers(now)
 
