@@ -2,6 +2,7 @@
 #   make demo    three nodes on this machine, shown at work        make test   linters, types and the whole suite
 #   make bench   throughput and latency                            make sim SEEDS=2000   more seeds for the simulation
 #   make chaos MINUTES=20    faults on real nodes in network namespaces (root)
+#   make fuzz MINUTES=20     coverage-guided fuzzing of all decoders (where there is atheris)
 VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 2000
@@ -22,7 +23,7 @@ SOURCES := pyproject.toml py.typed README.md LICENSE $(wildcard *.py) \
 # Changes when a module appears or goes, which no time stamp shows.
 SOURCES_LIST := $(shell echo $(sort $(SOURCES)) | cksum | tr ' ' '-')
 
-.PHONY: demo test lint types docs sim chaos bench install clean
+.PHONY: demo test lint types docs fuzz sim chaos bench install clean
 .DELETE_ON_ERROR:
 
 $(BIN)/.made:
@@ -71,6 +72,15 @@ sim: install
 
 chaos: install
 	$(BIN)/python tests/chaos/run.py --minutes $(MINUTES) --nodes $(NODES) --seed $(SEED) --loss $(LOSS)
+
+# atheris is not there for every machine and every Python: without it the fuzzer says so, and is done.
+$(BIN)/.fuzz-needs: $(BIN)/.made pyproject.toml
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["fuzz"], sep="\n")' > $(BIN)/.fuzz-requirements
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: -r $(BIN)/.fuzz-requirements
+	@touch $@
+
+fuzz: install $(BIN)/.fuzz-needs
+	$(BIN)/python tests/fuzz/run.py fuzz --minutes $(MINUTES)
 
 bench: install
 	$(BIN)/python bench/throughput.py

@@ -156,5 +156,5 @@ _BY_STATUS: dict[Status, type[TotemdError]] = {kind.status: kind for kind in _cl
 
 
 def to_exception(status: Status, detail: str) -> TotemdError:
-    """The exception that a reply with this status raises at the client."""
-    return _BY_STATUS[status](detail)
+    """The exception that a reply with this status raises at the client; `OK`, which no failure is, counts as FAILED."""
+    return _BY_STATUS.get(status, OperationFailed)(detail)

@@ -238,7 +238,7 @@ def decode_epoch(header: memoryview) -> Epoch:
     """
     try:
         return _EPOCH.decode(header)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise MalformedMessage(f"header of a state submission: {error}") from None
 
 

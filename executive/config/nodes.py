@@ -53,6 +53,8 @@ def listed_topology(collected: Collected, asking: Asking) -> Topology | None:
         return None
     links = sorted({link for scope in scopes for link in _links_of(scope)})
     _check_links(scopes, links, findings)
+    if not links:
+        return None  # the only addresses that were given cannot be used, which has been said
     addresses = [_resolved(scope, asking) for scope in scopes]
     if findings.count > before or any(len(own) != len(links) for own in addresses):
         return None

@@ -13,6 +13,10 @@ from pathlib import Path
 
 from ...ipc.errors import OperationFailed
 
+RING_SEQUENCE_MAX = 2**48
+"""Highest number that is believed to be a ring sequence: at a ring every ten milliseconds it lasts 89,000 years.  A
+damaged file must not say more, since all other nodes take over, and keep, the highest sequence that they hear."""
+
 _FORMAT = struct.Struct("=Q")
 
 
@@ -39,7 +43,13 @@ class RingSequenceFile:
                 f"{self.path}: holds {len(content)} bytes instead of {_FORMAT.size}.  It keeps ring names unique; if "
                 f"it is damaged, remove it while the other nodes run, so that this node learns their sequence"
             )
-        return int(_FORMAT.unpack(content)[0])
+        (sequence,) = _FORMAT.unpack(content)
+        if sequence > RING_SEQUENCE_MAX:
+            raise OperationFailed(
+                f"{self.path}: holds {sequence}, which cannot be a ring sequence (at most {RING_SEQUENCE_MAX}): it "
+                f"is damaged; remove it while the other nodes run, so that this node learns their sequence"
+            )
+        return int(sequence)
 
     def write(self, sequence: int) -> None:
         """Store *sequence*; it is on disk when this returns.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import itertools
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import msgspec
+from fuzzkit.pair import HERE, KEY, THERE, Pair, deterministic_bytes
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from totemd.executive.totem.links.faults import Faults, read_command
@@ -20,11 +17,9 @@ from totemd.executive.totem.wire.datagrams import (
     FRAME_BYTES_MAX,
     Frame,
     Reassembler,
-    Source,
     cut,
 )
-from totemd.executive.totem.wire.events import PacketReceived, SendControl
-from totemd.executive.totem.wire.frames import FrameLayer, FrameSettings
+from totemd.executive.totem.wire.events import PacketReceived
 from totemd.executive.totem.wire.refusals import Refused
 from totemd.executive.totem.wire.seal import (
     PAYLOAD_BYTES_MAX,
@@ -39,12 +34,9 @@ from totemd.executive.totem.wire.suites import Suite
 from totemd.ipc.errors import MalformedMessage
 from totemd.ipc.ids import Guarantee, RingId
 
-KEY = bytes(range(128))
 SUITES = st.sampled_from(list(Suite))
 SEALED = st.sampled_from([suite for suite in Suite if suite.authenticates])
 BOOTS = st.binary(min_size=16, max_size=16)
-HERE: Source = ("127.0.0.1", 5405)
-THERE: Source = ("127.0.0.2", 5405)
 
 quick = settings(max_examples=150, deadline=None)
 slow = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -53,51 +45,6 @@ slow = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 def noise(size: int, seed: int) -> bytes:
     """Bytes that hypothesis need not invent one by one."""
     return random.Random(seed).randbytes(size)
-
-
-def deterministic_bytes(name: str) -> Callable[[int], bytes]:
-    numbers = itertools.count()
-    return lambda size: hashlib.sha256(f"{name} {next(numbers)}".encode()).digest()[:size]
-
-
-@dataclass
-class Pair:
-    """Node 1 sends, node 2 receives; their handshake is through."""
-
-    suite: Suite
-    datagram_bytes: int = 1472
-    now: float = 1.0
-    got: list[bytes] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.sender, self.receiver = self.layer(1), self.layer(2)
-        self.sender.greet(self.now)
-        self.receiver.greet(self.now)
-        self.exchange()
-        assert self.sender.unproven() == self.receiver.unproven() == ()
-
-    def layer(self, node: int, name: str = "") -> FrameLayer:
-        random_bytes = deterministic_bytes(f"{node}{name}")
-        chosen = FrameSettings(node, "alpha", self.suite, KEY, (1, 2), False, self.datagram_bytes)
-        return FrameLayer(chosen, random_bytes(16), random_bytes)
-
-    def exchange(self) -> None:
-        """Carry control datagrams to and fro until there are none."""
-        busy = True
-        while busy:
-            busy = False
-            for layer, other, source in ((self.sender, self.receiver, HERE), (self.receiver, self.sender, THERE)):
-                for event in layer.take_events():
-                    if isinstance(event, SendControl):
-                        busy = True
-                        for datagram in event.datagrams:
-                            other.receive(datagram, source, self.now)
-                    elif isinstance(event, PacketReceived):
-                        self.got.append(event.payload)
-
-    def arrive(self, datagram: bytes) -> None:
-        self.receiver.receive(datagram, HERE, self.now)
-        self.exchange()
 
 
 # -- round trips

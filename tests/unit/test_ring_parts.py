@@ -107,6 +107,9 @@ def test_the_ring_sequence_survives_and_damage_is_refused(tmp_path: Path) -> Non
     file.path.write_bytes(b"short")
     with pytest.raises(OperationFailed, match="5 bytes instead of 8"):
         file.read()
+    file.path.write_bytes(b"\xff" * 8)
+    with pytest.raises(OperationFailed, match="cannot be a ring sequence"):
+        file.read()
 
 
 def test_a_ring_sequence_that_cannot_be_stored_keeps_the_old_one(tmp_path: Path) -> None:
