@@ -11,7 +11,8 @@ from multiprocessing import get_context
 from simcluster import scenario_cli
 from simcluster.checker import explain
 from simcluster.cluster import Cluster, Outcome
-from simcluster.coverage import table
+from simcluster.coverage import missing, table
+from simcluster.coverage_cells import undeclared
 from simcluster.fault_plan import plan
 from simcluster.options import NODES_HIGH, NODES_LOW, PROFILES, Options, derive
 from simcluster.trace import Trace
@@ -58,6 +59,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--trace-all", action="store_true", help="print everything that happened")
     parser.add_argument("--without", type=int, nargs="*", default=[], metavar="I", help="leave out faults by index")
     parser.add_argument("--coverage", action="store_true", help="print what the runs exercised")
+    parser.add_argument(
+        "--complete", action="store_true", help="fail if --seeds leave something unseen that they can see"
+    )
     scenario_cli.add_arguments(parser)
     return parser.parse_args(arguments)
 
@@ -108,8 +112,10 @@ def _simulate(task: tuple[int, str, tuple[int, int]]) -> Result:
     return Result(Cluster(derive(seed, profile, nodes)).run())
 
 
-def run_many(seeds: tuple[int, int], profile: str, nodes: tuple[int, int], jobs: int, *, coverage: bool) -> int:
-    """Run a range of seeds; returns how many failed."""
+def run_many(
+    seeds: tuple[int, int], profile: str, nodes: tuple[int, int], jobs: int, *, coverage: bool, complete: bool = False
+) -> int:
+    """Run a range of seeds; returns how many failed, and with *complete* also how much was not seen as it should be."""
     began = time.monotonic()
     tasks = [(seed, profile, nodes) for seed in range(seeds[0], seeds[1] + 1)]
     total: Counter[str] = Counter()
@@ -135,6 +141,10 @@ def run_many(seeds: tuple[int, int], profile: str, nodes: tuple[int, int], jobs:
         f"{len(tasks)} runs, {failed} failed; {simulated:.0f} s simulated in {took:.0f} s "
         f"({60 * len(tasks) / took:.0f} seeds a minute); one ring after {middle:.2f} s (median), {most:.2f} s (longest)"
     )
+    if complete:
+        unseen = [*missing(total), *undeclared(total)]
+        print(f"incomplete: {', '.join(unseen)}" if unseen else "complete: everything that is required was seen")
+        failed += len(unseen)
     return failed
 
 
@@ -145,7 +155,8 @@ def main(arguments: list[str] | None = None) -> int:
     if code is not None:
         return code
     if chosen.seeds is not None:
-        failed = run_many(chosen.seeds, chosen.profile, chosen.nodes, chosen.jobs, coverage=chosen.coverage)
+        shown, complete = chosen.coverage, chosen.complete
+        failed = run_many(chosen.seeds, chosen.profile, chosen.nodes, chosen.jobs, coverage=shown, complete=complete)
         return 1 if failed else 0
     options = derive(chosen.seed or 0, chosen.profile, chosen.nodes)
     outcome = run_one(options, chosen.without, chosen.nodes, trace=chosen.trace, everything=chosen.trace_all)

@@ -6,6 +6,7 @@ from collections import Counter
 from itertools import pairwise
 
 from simcluster.analysis import Analysis, Ending, Stay
+from simcluster.coverage_cells import declared_steps, undeclared, unvisited
 from simcluster.history import Regular, Transitional
 
 REQUIRED = (
@@ -105,6 +106,15 @@ def table(coverage: Counter[str], runs: int) -> str:
     """The counters for people; required ones that stayed at zero are named last."""
     width = max(map(len, (*coverage, *REQUIRED)), default=0)
     lines = [f"{name:<{width}} {coverage[name]:>12,} {coverage[name] / runs:>12.2f}/run" for name in sorted(coverage)]
-    missing = [name for name in REQUIRED if not coverage[name]]
-    lines.append(f"never seen: {', '.join(missing) if missing else 'nothing that is required'}")
+    lines.append(f"never seen: {', '.join(missing(coverage)) or 'nothing that is required'}")
+    steps = [step for step in declared_steps() if not coverage[step]]
+    lines.append(f"steps not taken: {', '.join(steps) or 'none that is declared'}")
+    surprises = undeclared(coverage)
+    if surprises:
+        lines.append(f"not declared in core/transitions.py, but seen: {', '.join(surprises)}")
     return "\n".join(lines)
+
+
+def missing(coverage: Counter[str]) -> list[str]:
+    """What a large batch of the mixed profile must have seen, and has not: situations, and cells of the reactions."""
+    return [name for name in REQUIRED if not coverage[name]] + unvisited(coverage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 import types
 from dataclasses import MISSING, fields, is_dataclass
 from math import inf
@@ -85,7 +86,7 @@ def _fault(name: str, given: dict[str, object]) -> object:
     kind = FAULTS.get(name)
     if kind is None:
         raise InvalidValue(f"no fault is called '{name}'; there are {', '.join(sorted(FAULTS))}")
-    hints = get_type_hints(kind, vars(faults))
+    hints = get_type_hints(kind, {**vars(sys.modules[kind.__module__]), **vars(faults)})
     names = [each.name for each in fields(kind)]
     for unknown in given.keys() - set(names):
         raise InvalidValue(f"{name} has no '{unknown}'; it has {', '.join(names)}")
