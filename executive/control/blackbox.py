@@ -178,7 +178,7 @@ def _facts(recording: Recording) -> dict[str, Any]:
         "pid": header.pid,
         "boot_sequence": header.boot_sequence,
         "reason": header.reason or "(still being recorded, or of a process that was killed)",
-        "dumped": datetime.fromtimestamp(header.dumped).astimezone().isoformat() if header.dumped else "",
+        "dumped": wall_time(header, header.dumped - header.wall + header.clock).isoformat() if header.dumped else "",
         "first": next(span),
         "last": next(span),
         "segments": len(recording.segments),

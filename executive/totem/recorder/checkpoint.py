@@ -113,9 +113,9 @@ class Encoder:
     def _learn(self, value: Any) -> tuple[int, Callable[[Any], tuple[Any, ...]]]:
         kind = type(value)
         names = _field_names(kind) or (*_slots(kind), *getattr(value, "__dict__", ()))
-        getter = attrgetter(*names)
         self._table.append((_known(kind), names))
-        known = len(self._table) - 1, getter if len(names) > 1 else lambda each: (getter(each),)
+        read = attrgetter(*names) if len(names) > 1 else lambda each: tuple(getattr(each, name) for name in names)
+        known = len(self._table) - 1, read
         self._classes[kind] = known
         return known
 

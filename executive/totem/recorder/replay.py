@@ -6,6 +6,7 @@ the recorded state.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import struct
 from collections import Counter, deque
@@ -176,8 +177,9 @@ class Replay:
 
     def _checkpoint(self, record: Record) -> str:
         """Start from it, or compare with it; how the state differs."""
-        if self._ring is not None and encode_state(self._ring.context) == record.body:
-            return ""
+        with _no_core():
+            if self._ring is not None and encode_state(self._ring.context) == record.body:
+                return ""
         differs = self._ring is not None
         self._ring = _ReplayedRing(decode_state(record.body, self._draw))
         return "the state before it was not the recorded one" if differs else ""
@@ -188,10 +190,11 @@ class Replay:
         return self._jitters.popleft()
 
     def _step(self, ring: _ReplayedRing, record: Record, drawn: tuple[float, ...], drift: str) -> Step:
-        given, call = _input(ring, record)
+        with _no_core():
+            given, call = _input(ring, record)
+            reaction = _reaction(ring.context, record.kind, given)
+            before, counters = Standing.of(ring.context), Counter(ring.counters)
         self._jitters = deque(drawn)
-        reaction = _reaction(ring.context, record.kind, given)
-        before, counters = Standing.of(ring.context), Counter(ring.counters)
         raised = problem = note = ""
         try:
             call()
@@ -199,7 +202,9 @@ class Replay:
             raised = "it drew more random numbers than when it was recorded"
         except Exception as error:  # whatever a core raises is what a recording of a crash is for
             raised = f"the core raised {type(error).__name__}: {error}"
-        effects = tuple(ring.take_effects())
+        with _no_core():
+            effects = tuple(ring.take_effects())
+            after, counted = Standing.of(ring.context), _raised_counters(counters, ring.counters)
         if raised and record.completed:
             problem = raised
         elif not record.completed:
@@ -216,12 +221,23 @@ class Replay:
             given=given,
             reaction=reaction,
             before=before,
-            after=Standing.of(ring.context),
-            counted=_raised_counters(counters, ring.counters),
+            after=after,
+            counted=counted,
             effects=effects,
             problem="; ".join(filter(None, (drift, problem))),
             note=note,
         )
+
+
+@contextlib.contextmanager
+def _no_core() -> Iterator[None]:
+    """What looking at a state raises when a file says that a core's set is a number, or its counter a list."""
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
+        if isinstance(error, MalformedMessage):
+            raise
+        raise MalformedMessage(f"recording: a state that no core has: {error}") from None
 
 
 def _with_jitter(records: Iterator[Record]) -> Iterator[tuple[Record, tuple[float, ...]]]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ....ipc.errors import MalformedMessage
 from ..core.effects import (
     Deliver,
     Discarded,
@@ -37,8 +38,15 @@ _NAMES: Final = {
 
 
 def wall_time(header: Header, time: float) -> datetime:
-    """When, on the node's wall clock as it was when the recording began."""
-    return datetime.fromtimestamp(header.wall + time - header.clock).astimezone()
+    """When, on the node's wall clock as it was when the recording began.
+
+    Raises:
+        MalformedMessage: the file says a time that no calendar has.
+    """
+    try:
+        return datetime.fromtimestamp(header.wall + time - header.clock).astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise MalformedMessage(f"recording: {time} is no time of its clock") from None
 
 
 def told(step: Step, header: Header, since: float | None) -> Iterator[str]:

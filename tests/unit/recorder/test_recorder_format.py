@@ -1,0 +1,281 @@
+"""The file of a recording: what is written is read, and whatever else is in a file is refused in words."""
+
+from __future__ import annotations
+
+import zlib
+from functools import cache
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recorderkit import HEADER, SECRET, dump, live, recorded
+from totemd.executive.totem.recorder import format as recording_format
+from totemd.executive.totem.recorder.checkpoint import CLASSES, decode_state, decode_value, encode_state, encode_value
+from totemd.executive.totem.recorder.format import (
+    HEADER_ROOM,
+    Header,
+    Kind,
+    Segment,
+    decode_header,
+    decode_records,
+    encode_dump,
+    encode_header,
+    segment_header,
+)
+from totemd.executive.totem.recorder.replay import Replay, read_recording
+from totemd.executive.totem.recorder.story import as_json, told
+from totemd.executive.totem.recorder.tape import SLOTS, Tape, buffer_bytes
+from totemd.ipc.errors import MalformedMessage
+
+
+@cache
+def sample() -> bytes:
+    ring = recorded(64_000)
+    live(ring, rounds=3)
+    return dump(ring)
+
+
+def run(data: bytes) -> Replay:
+    """Everything that `totemctl blackbox replay` does with a file."""
+    replay = Replay(recording := read_recording(data))
+    for step in replay.steps():
+        list(told(step, recording.header, None))
+        as_json(step, recording.header)
+    return replay
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(MalformedMessage) as caught:
+        run(data)
+    return str(caught.value)
+
+
+def test_a_tape_forgets_its_beginning_and_nothing_else() -> None:
+    tape = Tape(bytearray(buffer_bytes(64_000)), lambda: b"state")
+    for number in range(5_000):
+        at = tape.append(Kind.PACKET, number / 10, number, b"x" * (number % 50))
+        tape.complete(at, number * 3)
+    segments = tape.segments()
+    assert len(segments) == SLOTS
+    assert [each.generation for each in segments] == list(range(tape.generation - SLOTS + 1, tape.generation + 1))
+    found = [record for segment in segments for record in decode_records(segment)]
+    inputs = [record for record in found if record.kind is Kind.PACKET]
+    assert len(found) - len(inputs) == SLOTS, "one checkpoint each"
+    first = inputs[0].sender
+    assert [record.sender for record in inputs] == list(range(first, 5_000))
+    for record in inputs:
+        assert (record.time, record.digest, record.completed) == (record.sender / 10, record.sender * 3, True)
+        assert bytes(record.body) == b"x" * (record.sender % 50)
+
+
+def test_an_input_that_was_not_completed_says_so() -> None:
+    tape = Tape(bytearray(buffer_bytes(0)), lambda: b"")
+    tape.append(Kind.EXPIRY, 1.0, 0, b"")
+    (_, record) = decode_records(tape.segments()[0])
+    assert not record.completed
+
+
+def test_a_state_too_large_for_a_segment_costs_its_checkpoint_only() -> None:
+    states = iter([b"small", b"x" * 100_000, b"small"])
+    tape = Tape(bytearray(buffer_bytes(64_000)), lambda: next(states))
+    while tape.generation < 3:
+        tape.append(Kind.PACKET, 1.0, 1, b"x" * 100)
+    assert tape.without_checkpoint == 1
+    kinds = [next(iter(decode_records(segment))).kind for segment in tape.segments()]
+    assert kinds == [Kind.CHECKPOINT, Kind.PACKET, Kind.CHECKPOINT]
+
+
+def test_what_is_too_long_is_left_out_and_a_checkpoint_follows() -> None:
+    tape = Tape(bytearray(buffer_bytes(64_000)), lambda: b"state")
+    tape.append(Kind.PACKET, 1.0, 1, b"x")
+    assert tape.append(Kind.PACKET, 1.0, 1, b"x" * 60_000) == -1
+    tape.complete(-1, 5)
+    tape.append(Kind.PACKET, 1.0, 2, b"x")
+    kinds = [[record.kind for record in decode_records(segment)] for segment in tape.segments()]
+    assert kinds == [[Kind.CHECKPOINT, Kind.PACKET], [Kind.CHECKPOINT, Kind.PACKET]]
+
+
+def test_a_recording_that_runs_is_as_good_as_its_dump() -> None:
+    """What `kill -9` leaves behind: the buffer as it is, slots in whatever order."""
+    ring = recorded(64_000)
+    live(ring, rounds=150)
+    assert ring.tape is not None and ring.tape.generation > SLOTS, "it has forgotten its beginning"
+    header = encode_header(msgspec.structs.replace(HEADER, slot_bytes=ring.tape.slot_bytes))
+    buffer = bytearray(ring.tape._buffer)
+    buffer[: len(header)] = header
+    running, dumped = run(bytes(buffer)), run(dump(ring))
+    assert (running.replayed, running.different) == (dumped.replayed, 0)
+    assert dumped.replayed > 100
+
+
+def test_no_users_bytes_are_in_a_recording() -> None:
+    ring = recorded()
+    live(ring)
+    data = dump(ring)
+    assert SECRET[:8] not in data
+    assert len(data) < 100_000, "thirty messages of up to 20 kB, and nothing of them"
+
+
+def test_a_state_survives_being_written() -> None:
+    ring = recorded()
+    live(ring)
+    once = encode_state(ring._context)
+    restored = decode_state(once, lambda: 0.5)
+    assert encode_state(restored) == once
+    assert restored.jitter() == 0.5
+    assert type(restored) is type(ring._context)
+
+
+def test_only_the_cores_own_classes_are_made() -> None:
+    class Stranger:
+        pass
+
+    with pytest.raises(TypeError, match="Stranger is not among"):
+        encode_value(Stranger())
+    for name in ("object", "Popen", "ZipFile", "Path", "type"):
+        assert name not in CLASSES
+        crafted = msgspec.msgpack.encode(([(name, ())], ["o", 0]))
+        with pytest.raises(MalformedMessage, match="is no class of the core's state"):
+            decode_value(crafted, lambda: 0.0)
+
+
+@pytest.mark.parametrize("field", ["__class__", "__dict__", "count", "store", "is_representative", "no identifier"])
+def test_only_fields_are_set(field: str) -> None:
+    """Methods, properties and what makes an object what it is are none."""
+    crafted = msgspec.msgpack.encode(([("RingContext", (field,))], ["o", 0, 1]))
+    with pytest.raises(MalformedMessage, match="has no field"):
+        decode_value(crafted, lambda: 0.0)
+
+
+def test_fields_that_a_recording_does_not_know_have_their_defaults() -> None:
+    ring = recorded()
+    table, root = msgspec.msgpack.decode(encode_value(ring._context.episode))
+    at = table[0][1].index("leavers")
+    del table[0][1][at], root[2 + at]
+    restored = decode_value(msgspec.msgpack.encode((table, root)), lambda: 0.0)
+    assert restored == ring._context.episode
+    needed = table[0][1].index("candidates")
+    del table[0][1][needed], root[2 + needed]
+    with pytest.raises(MalformedMessage, match="Episode lacks candidates"):
+        decode_value(msgspec.msgpack.encode((table, root)), lambda: 0.0)
+
+
+def test_files_that_are_none() -> None:
+    assert "no recording" in refusal(b"")
+    assert "no recording" in refusal(b"#!/bin/sh\nrm -rf /\n" * 100)
+    future = bytearray(sample())
+    future[8:12] = (99).to_bytes(4, "little")
+    assert refusal(bytes(future)) == "the recording has format 99; this totemctl reads format 1"
+    assert "empty" in refusal(encode_header(HEADER))
+    assert "missing" in refusal(encode_dump(HEADER, [Segment(1, b""), Segment(3, b"")]))
+    assert "no checkpoint" in refusal(encode_dump(HEADER, [Segment(1, b"")]))
+    slotted = encode_header(msgspec.structs.replace(HEADER, slot_bytes=5_000)).ljust(HEADER_ROOM, b"\0")
+    assert "longer than its slot" in refusal((slotted + segment_header(1, 99_999)).ljust(HEADER_ROOM + 5_000, b"\0"))
+
+
+@pytest.mark.parametrize("left", [4, 30, 90, 200, 2_000, -1])
+def test_a_file_that_is_cut_off(left: int) -> None:
+    assert ("cut off" if left > 20 or left < 0 else "no recording") in refusal(sample()[:left])
+
+
+def test_a_damaged_byte_is_noticed_wherever_it_is() -> None:
+    good = sample()
+    for at in range(0, len(good), max(1, len(good) // 97)):
+        bad = bytearray(good)
+        bad[at] ^= 0x40
+        refusal(bytes(bad))
+
+
+def resealed(data: bytes, edits: list[tuple[int, int]]) -> bytes:
+    """A file whose records were changed by somebody who mended the checksums."""
+    header, end = decode_header(data)
+    segments = recording_format.decode_segments(data, header, end)
+    changed = []
+    for generation, records in segments:
+        content = bytearray(records)
+        for at, value in edits:
+            if content:
+                content[at % len(content)] = value
+        changed.append(Segment(generation, bytes(content)))
+    return encode_dump(header, changed)
+
+
+@given(st.binary(max_size=300))
+def test_random_files_are_refused(data: bytes) -> None:
+    refusal(data)
+    body = encode_header(HEADER) + data
+    refusal(body)
+    refusal(encode_header(HEADER) + segment_header(1, len(data), zlib.crc32(data)) + data)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 100_000), st.integers(0, 255)), min_size=1, max_size=4))
+def test_files_with_mended_checksums_are_run_or_refused(edits: list[tuple[int, int]]) -> None:
+    """Whatever a file says, nothing but a refusal in words leaves the reader."""
+    try:
+        run(resealed(sample(), edits))
+    except MalformedMessage as error:
+        assert str(error)
+
+
+@given(st.binary(max_size=200))
+def test_random_states_are_refused(data: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        decode_state(data, lambda: 0.0)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda deeper: st.lists(st.sampled_from(["o", "l", "t", "d", "c", "s", "f", "q", "m", "p", "e", "z", "j"])
+                            | st.sampled_from(sorted(CLASSES)) | deeper, max_size=6),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(CLASSES)), st.lists(st.text(max_size=8), max_size=3)), max_size=3), VALUES
+)
+def test_well_formed_nonsense_is_refused(table: list[tuple[str, list[str]]], value: object) -> None:
+    try:
+        decode_value(msgspec.msgpack.encode((table, value)), lambda: 0.0)
+    except MalformedMessage as error:
+        assert str(error)
+
+
+def with_state(data: bytes, path: list[int], value: object) -> bytes:
+    """A file whose checkpoint has *value* somewhere deep inside."""
+    header, end = decode_header(data)
+    generation, records = recording_format.decode_segments(data, header, end)[0]
+    first = next(decode_records(Segment(generation, records)))
+    table, root = msgspec.msgpack.decode(first.body)
+    node = root
+    for step in path:
+        deeper = [each for each in range(1, len(node)) if isinstance(node[each], list)]
+        if not deeper or step % 4 == 3:
+            break
+        node = node[deeper[step % len(deeper)]]
+    if len(node) > 1:
+        node[1 + sum(path) % (len(node) - 1)] = value
+    body = msgspec.msgpack.encode((table, root))
+    head = recording_format.RECORD.pack(recording_format.RECORD.size + len(body), Kind.CHECKPOINT, 0, 0, 10.0, 0)
+    rest = bytes(records)[recording_format.RECORD.size + len(first.body) :]
+    return encode_dump(header, [Segment(generation, head + body + rest)])
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.integers(0, 40), max_size=6),
+    st.none() | st.integers(-3, 2**40) | st.text(max_size=3) | st.just(["l"]) | st.just(["t", ["t", 1]]) | st.floats(),
+)
+def test_states_that_no_core_has_are_run_or_refused(path: list[int], value: object) -> None:
+    try:
+        run(with_state(sample(), path, value))
+    except MalformedMessage as error:
+        assert str(error)
+
+
+def test_the_header_says_whose_it_is() -> None:
+    header, _ = decode_header(encode_header(HEADER))
+    assert header == HEADER
+    assert isinstance(header, Header)
