@@ -130,6 +130,10 @@ class Network:
         """Break, or mend, one direction of a link."""
         self._cut[sender, receiver] = cut
 
+    def is_cut(self, sender: int, receiver: int) -> bool:
+        """Whether nothing gets through in this direction."""
+        return self._cut[sender, receiver]
+
     def partition(self, groups: tuple[tuple[int, ...], ...]) -> None:
         """Only members of one group hear each other; every other cut is mended."""
         side = {node: index for index, group in enumerate(groups) for node in group}

@@ -18,7 +18,7 @@ from simcluster.network import CONTROL, Damaged
 from simcluster.options import Options
 from totemd.executive.totem.wire.codec import decode, encode
 from totemd.executive.totem.wire.datagrams import DATAGRAM_BYTES_MIN
-from totemd.executive.totem.wire.events import DuplicateNode, PacketReceived, SendControl
+from totemd.executive.totem.wire.events import DuplicateNode, PacketReceived, PeerEnded, SendControl
 from totemd.executive.totem.wire.frames import FrameLayer, FrameSettings
 from totemd.executive.totem.wire.packets import AnyPacket
 from totemd.executive.totem.wire.seal import BOOT_BYTES, EVERYBODY
@@ -32,11 +32,21 @@ Send = Callable[[int, object, object], None]
 """(receiver, packet or `CONTROL`, what travels)"""
 
 
+class Ended:
+    """In place of a packet: the sender's process, as it was known here, has ended."""
+
+
+class Epitaph:
+    """An obituary where nothing is sealed; the life that follows makes it void, as sessions do."""
+
+    void = False
+
+
 class Received(NamedTuple):
-    """A packet that a node believes."""
+    """A packet, or the end of its sender, that a node believes."""
 
     sender: int
-    packet: AnyPacket
+    packet: AnyPacket | Ended
 
 
 class Wire(Protocol):
@@ -54,6 +64,12 @@ class Wire(Protocol):
     def next_deadline(self) -> float | None:
         """When something is due."""
 
+    def epitaph(self, now: float) -> object:
+        """What is sent to all when this life has ended."""
+
+    def reborn(self) -> None:
+        """Another life begins."""
+
 
 class OpenWire:
     """Packets as they are, or their bytes."""
@@ -61,6 +77,7 @@ class OpenWire:
     def __init__(self, send: Send, codec: bool) -> None:
         self._send = send
         self._codec = codec
+        self._epitaph = Epitaph()
 
     def send(self, packet: AnyPacket, receivers: Iterable[int], now: float, *, directed: bool) -> None:
         """Send to each."""
@@ -74,6 +91,9 @@ class OpenWire:
         for sender, content in inbox:
             if isinstance(content, Damaged):
                 _survive(content.content)
+            elif isinstance(content, Epitaph):
+                if not content.void:
+                    received.append(Received(sender, Ended()))
             elif isinstance(content, bytes):
                 received.append(Received(sender, decode(content)))
             else:
@@ -87,6 +107,14 @@ class OpenWire:
     def next_deadline(self) -> float | None:
         """Never."""
         return None
+
+    def epitaph(self, now: float) -> object:
+        """The same for all."""
+        return self._epitaph
+
+    def reborn(self) -> None:
+        """It means nothing any more."""
+        self._epitaph.void = True
 
 
 def _survive(damaged: object) -> None:
@@ -144,12 +172,21 @@ class SealedWire:
         """When the frame layer has something to do."""
         return self._frames.next_deadline()
 
+    def epitaph(self, now: float) -> object:
+        """A real one."""
+        return self._frames.obituary(now)
+
+    def reborn(self) -> None:
+        """The sessions of the others will notice."""
+
     def _take(self) -> list[Received]:
         received = []
         for event in self._frames.take_events():
             match event:
                 case PacketReceived(sender=sender, payload=payload):
                     received.append(Received(sender, decode(payload)))
+                case PeerEnded(sender=sender):
+                    received.append(Received(sender, Ended()))
                 case SendControl(to=to, datagrams=datagrams):
                     receiver = to if isinstance(to, int) else int(to[0])
                     for datagram in datagrams:

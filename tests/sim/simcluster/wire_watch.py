@@ -15,7 +15,7 @@ from simcluster.violation import Violation
 from totemd.executive.totem.core.flow import units
 from totemd.executive.totem.core.parameters import RingParameters
 from totemd.executive.totem.wire.codec import MCAST_OVERHEAD_BYTES
-from totemd.executive.totem.wire.packets import AnyPacket, CommitToken, Join, Mcast, Token
+from totemd.executive.totem.wire.packets import Alive, AnyPacket, CommitToken, Join, Mcast, Probe, Token
 
 
 def flow_max(ring: RingParameters, nodes: int) -> int:
@@ -35,6 +35,8 @@ class WireWatch:
 
     def sent(self, time: float, node: int, durable: int, packet: AnyPacket) -> None:
         """Node *node*, with ring sequence *durable* on its disk, sends *packet*."""
+        if isinstance(packet, Probe | Alive):
+            return  # they belong to no ring
         sequence = packet.ring_sequence if isinstance(packet, Join) else packet.ring.sequence
         if sequence > durable:
             self.violations.append(Violation("W3", time, f"node {node} sent {packet} with {durable} on disk"))
