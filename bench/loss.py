@@ -24,11 +24,8 @@ IDLE_PINGS = 200
 IDLE_PAUSE_MS = 120
 """Silence before a message to a ring at rest; longer than the rotations after which the token is held."""
 
-REPAIRS = tuple(
-    ("totemd_ring_events_total", event)
-    for event in ("token.resent", "token.repeated", "token.requested", "mcast.retransmitted", "mcast.known")
-)
-"""What nodes count when they repeat something, or get something for the second time."""
+EVENTS = ("token.visited", "token.resent", "token.repeated", "token.requested", "mcast.retransmitted", "mcast.known")
+"""What nodes count when the token passes, when they repeat something, or get something for the second time."""
 
 Samples = dict[str, dict[str, list[float]]]
 """What was measured -> rate of loss -> one figure of each round."""
@@ -67,7 +64,8 @@ def delays(members: Members, line: str) -> dict[str, float]:
 
 def repairs(cluster: Cluster) -> dict[str, int]:
     """How often the nodes have repeated something so far, all together."""
-    return {event: round(sum(node.metric(family, event=event) for node in cluster)) for family, event in REPAIRS}
+    family = "totemd_ring_events_total"
+    return {event: round(sum(node.metric(family, event=event) for node in cluster)) for event in EVENTS}
 
 
 def measure(cluster: Cluster, members: Members, options: argparse.Namespace) -> dict[str, Any]:

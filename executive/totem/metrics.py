@@ -16,6 +16,8 @@ def totem_metrics(ring: Ring, frames: Mapping[str, int], link: Mapping[str, int]
         Metric("totemd_ring_operational", "gauge", ring.state.value == "operational", "1 while the ring turns."),
         Metric("totemd_ring_backlog_bytes", "gauge", ring.backlog_bytes, "Submitted bytes without a place yet."),
         Metric("totemd_ring_stored_frames", "gauge", ring.stored_frames, "Frames kept for retransmission."),
+        Metric("totemd_ring_rotation_seconds", "gauge", ring.rotation_seconds, "Smoothed time of a rotation."),
+        Metric("totemd_ring_frame_datagrams", "gauge", ring.frame_datagrams, "Datagrams that a frame may take now."),
     )
     families = (
         ("totemd_ring_events_total", "What happened in the ring's core.", ring.counters),

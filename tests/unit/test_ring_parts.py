@@ -14,7 +14,7 @@ from totemd.executive.config.model import Configuration, TotemOptions
 from totemd.executive.totem.announcements import Down, Roster, Services, Up, decode, encode
 from totemd.executive.totem.core.backoff import MergeBackoff
 from totemd.executive.totem.core.context import RingState
-from totemd.executive.totem.core.flow import FlowAccount, units
+from totemd.executive.totem.core.flow import FlowAccount, units, whole_frames
 from totemd.executive.totem.core.reactions import REACTIONS, TIMER_REACTIONS
 from totemd.executive.totem.core.timers import Timer, Timers
 from totemd.executive.totem.options import options_digest, ring_parameters
@@ -63,6 +63,11 @@ def test_a_lone_sender_gets_its_whole_visit_and_a_small_one_is_not_starved() -> 
 
 def test_units_round_up() -> None:
     assert [units(size, 1400) for size in (0, 1, 1400, 1401)] == [1, 1, 1, 2]
+
+
+def test_a_visit_moves_as_much_in_small_frames_as_in_large_ones() -> None:
+    assert [whole_frames(allowed, 16) for allowed in (0, 1, 16, 17)] == [0, 16, 16, 32]
+    assert whole_frames(17, 1) == 17
 
 
 def test_timers_fire_in_order_of_deadline_then_name_and_can_cancel_each_other() -> None:

@@ -135,10 +135,6 @@ class Rotation:
     """This node has asked for the held token, and it has not come yet."""
     last_sent: Token | CommitToken | None = None
     """What the retransmit timer sends again."""
-    sent_at: float = float("-inf")
-    """When a token was put on the wire last."""
-    took: float = 0.0
-    """Seconds of a rotation in which nobody held the token, smoothed; 0 until one was measured."""
 
 
 @dataclass(slots=True)
@@ -171,9 +167,6 @@ class Suspect:
     """When the next probe, or the verdict, is due."""
 
 
-ROTATION_WEIGHT: Final = 1 / 8
-"""Of a new measurement in the smoothed rotation time, as in TCP's round trip (RFC 6298)."""
-
 SELF_TOKEN_PACE: Final = 0.001
 """Seconds that a token of a ring of one takes to come round when there is nothing to do."""
 
@@ -192,7 +185,8 @@ class RingContext:
         """Highest ring sequence heard of; the next ring is four higher."""
         self.timers = Timers()
         self.outbox = Outbox(boot_sequence)
-        self.frame_size = FrameSize(units(parameters.frame_bytes, parameters.datagram_bytes))
+        self.frame_datagrams_max = units(parameters.frame_bytes, parameters.datagram_bytes)
+        self.frame_size = FrameSize(self.frame_datagrams_max)
         self.assembler = Assembler(parameters.submission_bytes_max)
         self.installed = Installed(self.ring, (self.me,), FrameStore(parameters.store_frames_max))
         self.episode = Episode((self.me,))
@@ -279,7 +273,6 @@ class RingContext:
         self.timers.arm(Timer.RETRANSMIT, now + (longest if held else self.rotation.rhythm.patience(longest)))
 
     def _put_on_wire(self, token: Token | CommitToken, now: float) -> None:
-        self.rotation.sent_at = now
         if self.rotation.target == self.me:
             if token not in self.loopback:
                 self.loopback.append(token)
@@ -296,16 +289,13 @@ class RingContext:
     def frame_bytes(self) -> int:
         """How long the next frame may be: `RingParameters.frame_bytes`, less where datagrams are lost."""
         parameters = self.parameters
-        most = units(parameters.frame_bytes, parameters.datagram_bytes)
+        most = self.frame_datagrams_max
         fewer = most - self.frame_size.datagrams(self.receivers)
         return max(parameters.frame_bytes - fewer * parameters.datagram_bytes, parameters.frame_bytes // most)
 
     def arm_token_timers(self, now: float) -> None:
         """A new token has been accepted: the ring is alive."""
         parameters, timers = self.parameters, self.timers
-        if not self.rotation.held and self.rotation.last_sent is not None:
-            took = max(0.0, now - self.rotation.sent_at)
-            self.rotation.took += (took - self.rotation.took) * (ROTATION_WEIGHT if self.rotation.took else 1)
         timers.arm(Timer.LOSS, now + parameters.token)
         if parameters.token_warning:
             timers.arm(Timer.LOSS_WARNING, now + parameters.token_warning)

@@ -12,6 +12,14 @@ def units(payload_bytes: int, datagram_bytes: int) -> int:
     return max(1, -(-payload_bytes // datagram_bytes))
 
 
+def whole_frames(allowed: int, frame_units: int) -> int:
+    """*allowed* units as what frames of at most *frame_units* make of them, since the last one is sent whole.
+
+    So that a visit moves no less when frames become smaller than that.
+    """
+    return -(-allowed // frame_units) * frame_units
+
+
 @dataclass(slots=True)
 class FlowAccount:
     """What this node has added to the token's `flow` and `backlog`.

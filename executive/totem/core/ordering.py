@@ -10,7 +10,7 @@ from ..wire.packets import NOBODY, HoldCancel, Mcast, Token
 from .context import GatherReason, RingContext, RingState
 from .delivery import deliver_available, install
 from .effects import Level, Originated
-from .flow import units
+from .flow import units, whole_frames
 from .membership import enter_gather, give_up
 from .recovery import recovery_step, take_rebroadcast
 from .timers import Timer
@@ -34,6 +34,7 @@ def visit(ring: RingContext, token: Token, now: float) -> None:
     """The token is here: everything that a member does with it, then pass it on."""
     rotation = ring.rotation
     ring.arm_token_timers(now)
+    ring.count("token.visited")
     ring.timers.cancel(Timer.HOLD)
     if rotation.held:
         _rested(ring)
@@ -45,7 +46,7 @@ def visit(ring: RingContext, token: Token, now: float) -> None:
         ring.timers.arm(Timer.HEARTBEAT, now + ring.parameters.heartbeat)
     _free(ring)
     backlog = _backlog(ring)
-    allowed = rotation.flow.allowed(token, backlog)
+    allowed = whole_frames(rotation.flow.allowed(token, backlog), ring.frame_datagrams_max)
     missing, resent = _retransmit(ring, token.missing, max(allowed, 1))
     missing = _request(ring, missing, token.highest)
     highest, sent = _originate(ring, token.highest, _bounded(ring, token, allowed - resent))

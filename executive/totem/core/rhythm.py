@@ -1,8 +1,8 @@
 """How long a rotation of the token takes, measured, and how soon a token that may be lost is sent again.
 
 After RFC 6298 (the retransmission timer of TCP): smoothed mean and deviation, a doubled timeout after every
-repetition, and no sample from a rotation in which something was repeated.  Only repetition follows what is measured;
-the timeouts that decide about failure stay as configured (docs/totem.md §4.9).
+repetition, and no sample from a rotation in which nobody can say what it was that came back.  Only repetition follows
+what is measured; the timeouts that decide about failure stay as configured (docs/totem.md §4.9).
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ MEAN_WEIGHT: Final = 1 / 8
 DEVIATION_WEIGHT: Final = 1 / 4
 """RFC 6298: beta."""
 
-DEVIATIONS: Final = 4
-"""RFC 6298: K."""
+DEVIATIONS: Final = 2
+"""RFC 6298: K, there 4.  A repetition in vain costs one small packet here, and waiting for it the whole ring."""
 
 SAMPLE_FACTOR_MAX: Final = 2
 """A sample counts for at most so many times the mean: rotations in which another member repeated a lost token are
 in the samples, and must not make everybody wait longer and longer."""
+
+ANSWER_SHARE_MIN: Final = 1 / 2
+"""A token that comes sooner after a repetition than this share of a mean rotation answers the first one."""
 
 DOUBLINGS_MAX: Final = 16
 """More would only count further; `Rhythm.patience` is bounded by the configuration long before."""
@@ -35,38 +38,45 @@ DOUBLINGS_MAX: Final = 16
 class Rhythm:
     """One ring's rotations as seen by one member."""
 
-    __slots__ = ("_deviation", "_doublings", "_sampling", "mean", "passed_at")
+    __slots__ = ("_began", "_deviation", "_doublings", "_repeats", "mean", "passed_at")
 
     def __init__(self) -> None:
         self.mean = 0.0
         """Smoothed seconds from passing the token on to having it again; 0 until it was measured."""
         self.passed_at = float("-inf")
         """When the token was last passed on, or repeated."""
+        self._began: float | None = None
+        """When the rotation that is under way began; None if it measures nothing."""
+        self._repeats = 0
+        """Repetitions in this rotation."""
         self._deviation = 0.0
         self._doublings = 0
-        self._sampling = False
 
     def passed(self, now: float) -> None:
         """The token goes to the successor."""
-        self.passed_at = now
-        self._sampling = True
+        self.passed_at = self._began = now
+        self._repeats = 0
 
     def repeated(self, now: float) -> None:
-        """The last token was sent once more: nobody can say which one the next one answers."""
+        """The last token was sent once more."""
         self.passed_at = now
+        self._repeats += 1
         self._doublings = min(self._doublings + 1, DOUBLINGS_MAX)
-        self._sampling = False
 
     def disturbed(self) -> None:
         """The rotation that is under way is none: somebody keeps the token."""
-        self._sampling = False
+        self._began = None
 
     def returned(self, now: float) -> None:
         """A new token has come."""
-        if not self._sampling:
+        began, self._began = self._began, None
+        if began is None:
             return
-        self._sampling, self._doublings = False, 0
-        took = max(0.0, now - self.passed_at)
+        if self._repeats and now - self.passed_at >= ANSWER_SHARE_MIN * self.mean:
+            self._doublings -= 1
+            return
+        self._doublings = 0
+        took = max(0.0, now - began)
         if not self.mean:
             self.mean, self._deviation = took, took / 2
             return

@@ -85,6 +85,16 @@ class Ring:
         return self._context.counters
 
     @property
+    def rotation_seconds(self) -> float:
+        """Smoothed time of a rotation in which nobody keeps the token; 0 until one was measured."""
+        return self._context.rotation.rhythm.mean
+
+    @property
+    def frame_datagrams(self) -> int:
+        """Datagrams that a frame of this node may take at present."""
+        return self._context.frame_size.datagrams(self._context.receivers)
+
+    @property
     def stored_frames(self) -> int:
         """Frames kept for delivery or retransmission."""
         context = self._context

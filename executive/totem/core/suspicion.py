@@ -85,7 +85,7 @@ def ask_suspects(ring: RingContext, now: float) -> None:
 
 def answer_seconds(ring: RingContext) -> float:
     """How long an answer to a probe may take: measured, within bounds."""
-    wanted = max(PROBE_SECONDS_MIN, PROBE_ROTATIONS * ring.rotation.took)
+    wanted = max(PROBE_SECONDS_MIN, PROBE_ROTATIONS * ring.rotation.rhythm.mean)
     return min(wanted, PROBE_TOKEN_SHARE * ring.parameters.token)
 
 
@@ -118,7 +118,7 @@ def knock(ring: RingContext, now: float) -> None:
 
     Each member watches its successor, so the whole ring is watched.  While we gather, joins do it.
     """
-    target, quiet = ring.rotation.target, now - ring.rotation.sent_at >= ring.parameters.knock
+    target, quiet = ring.rotation.target, now - ring.rotation.rhythm.passed_at >= ring.parameters.knock
     if ring.state is not RingState.GATHER and target != ring.me and quiet:
         ring.emit(Unicast(target, Probe(answer=False)))
     start_knocking(ring, now)
