@@ -51,8 +51,8 @@ class FeedOwner(Protocol):
     def service_gone(self, name: str) -> None:
         """A service closed its connection or died."""
 
-    def service_submits(self, channel: int, item: SubmitItem, payload: bytes) -> None:
-        """A submission for the ring."""
+    def service_submits(self, channel: int, item: SubmitItem, payload: bytes) -> int:
+        """A submission for the ring; returns its number there."""
 
     def service_synchronised(self, name: str, epoch: Epoch) -> None:
         """A service has completed its state exchange."""
@@ -94,6 +94,8 @@ class _Stream:
     payload: list[bytes | memoryview] = field(default_factory=list)
     outstanding: int = 0
     """Bytes sent and not yet consumed."""
+    submitted: set[int] = field(default_factory=set)
+    """Submissions of this session that have no place in the order yet; a predecessor's may still be on their way."""
 
 
 class ServiceFeed:
@@ -131,9 +133,11 @@ class ServiceFeed:
             entry[1].events.append(event)
             entry[1].payload.append(payload)
 
-    def taken(self, channel: int, payload_bytes: int) -> None:
-        """A submission has its place in the order: its credit goes back with the next `flush`."""
-        if channel in self._streams:
+    def taken(self, channel: int, number: int, payload_bytes: int) -> None:
+        """A submission has its place in the order: its credit goes back, to whom it was taken from, with `flush`."""
+        entry = self._streams.get(channel)
+        if entry is not None and number in entry[1].submitted:
+            entry[1].submitted.discard(number)
             self._spent[channel] += payload_bytes
 
     def flush(self) -> None:
@@ -188,7 +192,7 @@ class ServiceFeed:
                 for item, data in zip(items, payload, strict=True):
                     if len(data) > SUBMISSION_BYTES_MAX:
                         raise MessageTooLarge(f"a submission has at most {SUBMISSION_BYTES_MAX} bytes, not {len(data)}")
-                    self._owner.service_submits(channel, item, data)
+                    self._streams[channel][1].submitted.add(self._owner.service_submits(channel, item, data))
             case Synchronised(epoch=epoch):
                 self._owner.service_synchronised(session.role, epoch)
             case Credit(payload_bytes=count):

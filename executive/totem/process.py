@@ -171,11 +171,12 @@ class TotemProcess:
 
     # -- stream.RingPort
 
-    def submit(self, submission: Submission) -> None:
+    def submit(self, submission: Submission) -> int:
         """Hand a service's message to the ring."""
         now = clock()
-        self._ring.submit(submission, now)
+        number = self._ring.submit(submission, now)
         self._pump_soon()
+        return number
 
     def services_synchronised(self) -> None:
         """The ring may carry application messages."""

@@ -22,8 +22,8 @@ from .feed import OpenServer, ServiceFeed, open_socket
 class RingPort(Protocol):
     """What the stream asks of the ring's process."""
 
-    def submit(self, submission: Submission) -> None:
-        """Hand a message to the ring."""
+    def submit(self, submission: Submission) -> int:
+        """Hand a message to the ring; returns its number among this node's submissions."""
 
     def services_synchronised(self) -> None:
         """The ring may carry application messages."""
@@ -91,7 +91,7 @@ class OrderedStream:
 
     def settled(self, submission: Originated | Discarded) -> None:
         """A submission has its place, or never will: its credit is free."""
-        self.feed.taken(submission.channel, submission.payload_bytes)
+        self.feed.taken(submission.channel, submission.number, submission.payload_bytes)
 
     # -- from the services (feed.FeedOwner)
 
@@ -110,9 +110,9 @@ class OrderedStream:
         self._unsynchronised.discard(name)
         self._open_if_synchronised()
 
-    def service_submits(self, channel: int, item: SubmitItem, payload: bytes) -> None:
+    def service_submits(self, channel: int, item: SubmitItem, payload: bytes) -> int:
         """A service's message for the ring."""
-        self._port.submit(Submission(channel, item.lane, item.guarantee, payload))
+        return self._port.submit(Submission(channel, item.lane, item.guarantee, payload))
 
     def service_synchronised(self, name: str, epoch: Epoch) -> None:
         """A service has completed an exchange; one of an earlier ring means nothing any more."""

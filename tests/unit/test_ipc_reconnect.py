@@ -58,8 +58,8 @@ class Owner:
     def service_gone(self, name: str) -> None:
         self.story.append("gone")
 
-    def service_submits(self, channel: int, item: SubmitItem, payload: bytes) -> None:
-        pass
+    def service_submits(self, channel: int, item: SubmitItem, payload: bytes) -> int:
+        return 0
 
     def service_synchronised(self, name: str, epoch: Epoch) -> None:
         pass

@@ -215,7 +215,7 @@ class StreamServices:
 
     # -- stream.RingPort
 
-    def submit(self, submission: Submission) -> None:
+    def submit(self, submission: Submission) -> int:
         """A service's message for the ring."""
         number = self._core.submit(submission, self._machine.clock())
         message = MessageId(*self._process, number)
@@ -224,6 +224,7 @@ class StreamServices:
         self._record(Submitted(message, lane, safe, zlib.crc32(submission.payload)))
         if lane is Lane.APPLICATION:
             self.undelivered[message] = len(submission.payload)
+        return number
 
     def services_synchronised(self) -> None:
         """The ring may carry application messages."""

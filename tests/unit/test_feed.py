@@ -1,0 +1,99 @@
+"""The feed of totem.sock: credit goes back to whom it was taken from, and to nobody else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from totemd.executive.totem.feed import ServiceFeed
+from totemd.ipc.channel import Session
+from totemd.ipc.ids import Guarantee, RingId
+from totemd.ipc.messages.stream import Attached, Credit, Epoch, Lane, Submit, SubmitItem
+from totemd.ipc.server import Closed
+
+CPG = 1
+"""Its channel."""
+ITEM = SubmitItem(Lane.APPLICATION, Guarantee.AGREED)
+
+
+class Owner:
+    """Gives numbers as the ring does."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def service_attached(self, name: str) -> Attached:
+        return Attached(1, RingId(1, 1), (1,), {})
+
+    def service_gone(self, name: str) -> None:
+        pass
+
+    def service_submits(self, channel: int, item: SubmitItem, payload: bytes) -> int:
+        self.number += 1
+        return self.number
+
+    def service_synchronised(self, name: str, epoch: Epoch) -> None:
+        pass
+
+    def service_consumed(self) -> None:
+        pass
+
+
+class Wire:
+    """A server without a socket."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, msgspec.Struct]] = []
+
+    def send(self, session: Session, message: msgspec.Struct, *payload: bytes | memoryview) -> None:
+        self.sent.append((session.peer, message))
+
+    def dismiss(self, session: Session) -> None:
+        raise AssertionError("nobody is dismissed here")
+
+    def close(self) -> None:
+        pass
+
+    def credit(self, session: Session) -> int:
+        """What a session got back so far."""
+        return sum(said.payload_bytes for peer, said in self.sent if peer == session.peer and isinstance(said, Credit))
+
+
+def feed_over(wire: Wire) -> ServiceFeed:
+    def open_server(path: Path, handler: ServiceFeed, node_id: int) -> Any:
+        return wire
+
+    return ServiceFeed(Path("unused"), 1, Owner(), 0, open_server=open_server)
+
+
+def attached(feed: ServiceFeed, name: bytes, pid: int) -> Session:
+    session = Session(name, "cpg", 0, 0, pid)
+    feed.opened(session)
+    return session
+
+
+def test_credit_comes_back_once() -> None:
+    wire = Wire()
+    feed = feed_over(wire)
+    cpg = attached(feed, b"one", 10)
+    feed.received(cpg, Submit((ITEM, ITEM)), (b"x" * 100, b"y" * 50))
+    feed.taken(CPG, 1, 100)
+    feed.taken(CPG, 1, 100)
+    feed.flush()
+    assert wire.credit(cpg) == 100
+
+
+def test_what_a_dead_service_had_submitted_gives_no_credit_to_its_successor() -> None:
+    """Found by the simulation, seed 5 of the profile `groups`: each death of cpg added to its successors' credit."""
+    wire = Wire()
+    feed = feed_over(wire)
+    dead = attached(feed, b"one", 10)
+    feed.received(dead, Submit((ITEM,)), (b"x" * 100,))
+    feed.closed(dead, Closed.PROCESS_DIED)
+    successor = attached(feed, b"two", 11)
+    feed.received(successor, Submit((ITEM,)), (b"y" * 50,))
+    feed.taken(CPG, 1, 100)
+    feed.taken(CPG, 2, 50)
+    feed.flush()
+    assert (wire.credit(dead), wire.credit(successor)) == (0, 50)
