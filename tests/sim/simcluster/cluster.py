@@ -7,17 +7,22 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
+from unittest.mock import patch
 
 from simcluster import liveness
 from simcluster.analysis import Analysis
 from simcluster.chance import Chance
 from simcluster.checker import check
 from simcluster.coverage import count_history
+from simcluster.coverage_cells import reactions_counted
+from simcluster.endings import Endings
 from simcluster.fault_plan import plan
 from simcluster.faults import Fault, PlannedFault
+from simcluster.faults_local import StepWallClock
 from simcluster.group_history import GroupHistory
 from simcluster.group_properties import check_groups, count_groups
-from simcluster.history import History
+from simcluster.history import Boots, History
+from simcluster.machine import Machine
 from simcluster.network import Network
 from simcluster.node import Node
 from simcluster.options import Options
@@ -32,6 +37,9 @@ from totemd.executive.totem.wire.packets import Token
 
 EVENTS_MAX = 2_000_000
 """Events of one run; more is a livelock."""
+
+WALL_START = 1.6e9
+"""The time of day at which runs begin, for whoever looks."""
 
 LOAD_AFTER_FAULTS = 0.3
 """Seconds for which applications go on submitting once the faults have stopped."""
@@ -80,8 +88,12 @@ class Cluster:
         self.watch = WireWatch(flow_max(options.ring, options.nodes))
         self._violations: list[Violation] = []
         self._converged_after: float | None = None
-        world = World(options, self.scheduler, self.history, self.trace, self.watch, self.coverage, self.groups)
+        self._wall_offset = WALL_START
+        world = World(
+            options, self.scheduler, self.history, self.trace, self.watch, self.coverage, self.groups, Boots()
+        )
         self.nodes = [Node(world, self.network, number) for number in range(1, options.nodes + 1)]
+        self._endings = Endings(world, self.network, self.nodes)
         for node in self.nodes:
             start = Chance(options.seed, "start", node.id).between(0, options.start_spread)
             self.scheduler.at(start, node.boot)
@@ -99,9 +111,11 @@ class Cluster:
     def run(self) -> Outcome:
         """Run to the end and check everything."""
         try:
-            self.scheduler.run_until(self.options.fault_seconds)
-            self._make_peace()
-            self._settle()
+            # Nothing in here may ask for the time of day; if something does, it is at least the simulated one.
+            with patch("time.time", self._time_of_day), reactions_counted(self.coverage):
+                self.scheduler.run_until(self.options.fault_seconds)
+                self._make_peace()
+                self._settle()
         except Livelock as endless:
             self._violate("livelock", str(endless))
         except Exception:  # whatever a core raises is what this harness is for: it is reported with its seed
@@ -146,7 +160,33 @@ class Cluster:
         victim = self._node(node)
         if victim.ring is not None:
             victim.crash()
+            self._endings.ended(node)
             self._boot_later(victim, downtime)
+
+    def wipe(self, node: int, downtime: float) -> None:
+        """Kill a node now; it comes back without anything on its disk."""
+        self.crash(node, downtime)
+        self._node(node).disk = 0
+
+    def kill_totem(self, node: int, downtime: float) -> None:
+        """Kill the totem process only."""
+        victim = self._node(node)
+        if victim.ring is not None:
+            victim.crash(machine=False)
+            self._endings.ended(node)
+            self._boot_later(victim, downtime)
+
+    def machine(self, node: int) -> Machine | None:
+        """What runs on a node besides the totem process."""
+        return self._node(node).machine
+
+    def forge_reports(self, at: int, about: int, count: int) -> None:
+        """Let reports of a closed port arrive that the network never made."""
+        self._endings.forge(at, about, count)
+
+    def step_wall_clock(self, seconds: float) -> None:
+        """Somebody sets the time of day."""
+        self._wall_offset += seconds
 
     def set_trap(self, node: int, event: str, skip: int, fault: Fault) -> None:
         """Let *fault* happen when a node reaches *event* after *skip* times."""
@@ -158,6 +198,7 @@ class Cluster:
         leaver = self._node(node)
         if leaver.ring is not None and not leaver.paused:
             leaver.leave()
+            self._endings.ended(node)
             self._boot_later(leaver, downtime)
 
     def pause(self, node: int, seconds: float) -> None:
@@ -178,14 +219,20 @@ class Cluster:
         return self.nodes[number - 1]
 
     def _arrive(self, receiver: int, sender: int, content: object) -> None:
+        self._endings.arrived_at(receiver, sender)
         self._node(receiver).arrive(sender, content)
 
     def _boot_later(self, node: Node, downtime: float) -> None:
         self.scheduler.at(self.now() + downtime, node.boot)
 
+    def _time_of_day(self) -> float:
+        self.coverage["wall_clock.read"] += 1
+        return self.now() + self._wall_offset
+
     def _strike(self, planned: object) -> None:
         assert isinstance(planned, PlannedFault)
-        self.trace.say(self.now(), str(planned))
+        if not isinstance(planned.fault, StepWallClock):  # It is no event: nobody may notice.
+            self.trace.say(self.now(), str(planned))
         self.coverage[f"fault.{type(planned.fault).__name__}"] += 1
         planned.fault.apply(self)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
+from simcluster import fault_makers
 from simcluster.chance import Chance
 from simcluster.faults import (
     Crash,
@@ -49,6 +50,18 @@ EFFECT_EVENTS = ("Persist", "Unicast", "Multicast", "Deliver", "Originated", "Tr
 
 def plan(options: Options) -> tuple[PlannedFault, ...]:
     """All faults of a run, in time order."""
+    if options.profile == "disk":
+        return _numbered(fault_makers.wipes(options))
+    ring_faults = [(planned.time, planned.fault) for planned in _ring_faults(options)]
+    return _numbered(ring_faults + fault_makers.local_actions(options) + fault_makers.forged_reports(options))
+
+
+def _numbered(faults: list[tuple[float, Fault]]) -> tuple[PlannedFault, ...]:
+    ordered = sorted(faults, key=lambda planned: planned[0])
+    return tuple(PlannedFault(index, time, fault) for index, (time, fault) in enumerate(ordered))
+
+
+def _ring_faults(options: Options) -> tuple[PlannedFault, ...]:
     makers = _MAKERS.get(options.profile, _MAKERS["mixed"])
     if options.nodes == 1 and makers:
         makers = _CRASHES_OF_ONE
@@ -252,6 +265,12 @@ _MAKERS: dict[str, tuple[tuple[float, Maker], ...]] = {
         (3, _hole),
         (4, _shatter),
         (3, _late),
+        (1, fault_makers.flapping),
+        (1, fault_makers.storm_of_restarts),
+        (1, fault_makers.torn_write),
+        (1, fault_makers.corrupt),
+        (1, fault_makers.stranger),
+        (0.3, fault_makers.wall_clock),
     ),
     "calm": (),
     "loss": _LOSSES,

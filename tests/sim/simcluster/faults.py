@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from simcluster.network import LagRule, LossRule, Network
+from simcluster.faults_local import LocalFault, LocalStage
+from simcluster.network import LagRule, LossRule
 
 
-class Stage(Protocol):
+class Stage(LocalStage, Protocol):
     """What faults act on."""
-
-    network: Network
-
-    def now(self) -> float:
-        """Seconds since the start of the run."""
 
     def crash(self, node: int, downtime: float) -> None:
         """Kill a node now; its disk survives."""
@@ -176,7 +172,7 @@ class Lossy:
     def apply(self, stage: Stage) -> None:
         """Add the rule."""
         until = stage.now() + self.seconds
-        stage.network.rules.append(LossRule(self.types, self.links, self.share, until, self.skip, self.count))
+        stage.network.add_rule(LossRule(self.types, self.links, self.share, until, self.skip, self.count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +214,7 @@ Fault = (
     | Lossy
     | Slow
     | Release
+    | LocalFault
 )
 
 

@@ -166,3 +166,47 @@ class History:
 def set_text(members: Iterable[int]) -> str:
     """`{1,2,3}`."""
     return "{" + ",".join(str(member) for member in members) + "}"
+
+
+REBORN = 1_000_000
+"""Added to the boot sequence of a life whose number an earlier one had: its disk was lost."""
+
+
+class Boots:
+    """Tells lives apart that the ring cannot: those of a node whose disk was lost begin with the same numbers again."""
+
+    def __init__(self) -> None:
+        self._times: dict[tuple[int, int], int] = {}
+        self._first: dict[tuple[int, RingKey], int] = {}
+        """The life of a node that installed a ring first."""
+        self._last: dict[tuple[int, RingKey], int] = {}
+        self._ambiguous = False
+
+    def claim(self, node: int, boot_sequence: int) -> Incarnation:
+        """The name of a life that begins."""
+        times = self._times.get((node, boot_sequence), 0)
+        self._times[node, boot_sequence] = times + 1
+        self._ambiguous = self._ambiguous or times > 0
+        return Incarnation(node, boot_sequence + REBORN * times)
+
+    def ring(self, process: Incarnation, ring: RingKey) -> RingKey:
+        """The ring as the process's history names it.
+
+        A reborn node is alone in some rings before it meets the others; of those names an earlier life had some, too.
+        """
+        if process.boot > REBORN and self._first.get((process.node, ring), process.boot) != process.boot:
+            return RingKey(ring.sequence - process.boot // REBORN * REBORN, ring.representative)
+        return ring
+
+    def installed(self, process: Incarnation, ring: RingKey) -> None:
+        """The process is a member of the ring."""
+        self._first.setdefault((process.node, ring), process.boot)
+        self._last[process.node, ring] = process.boot
+
+    def message(self, origin: int, boot_sequence: int, number: int, ring: RingKey) -> MessageId:
+        """The name of a message that *origin* sent on *ring*."""
+        if self._ambiguous:
+            boot = self._last.get((origin, ring), boot_sequence)
+            if boot % REBORN == boot_sequence:
+                return MessageId(origin, boot, number)
+        return MessageId(origin, boot_sequence, number)

@@ -11,7 +11,7 @@ from simcluster.history import Event, Failed, Incarnation, Lane
 from simcluster.machine import Machine
 from simcluster.network import Network
 from simcluster.services import Services
-from simcluster.wire import OpenWire, Received, SealedWire, Wire
+from simcluster.wire import Ended, OpenWire, Received, SealedWire, Wire
 from simcluster.world import Tripwire, World
 from totemd.executive.totem.core.context import RingState
 from totemd.executive.totem.core.effects import (
@@ -61,6 +61,8 @@ class Node:
         """Counts boots, so that what was scheduled for an earlier life is ignored."""
         self._process = Incarnation(number, 0)
         self._inbox: list[tuple[int, object]] = []
+        self._reports: list[int] = []
+        """Nodes whose port was reported closed while this one stood still."""
         self._awake = False
         """A look into the inbox is scheduled."""
         self._reacting = False
@@ -83,15 +85,17 @@ class Node:
         world = self._world
         self._life += 1
         boot_sequence = self.disk + 1
-        self._process = Incarnation(self.id, boot_sequence)
+        self._process = world.boots.claim(self.id, boot_sequence)
         jitter = Chance(world.options.seed, "jitter", self.id, self._life).fraction
         self.ring = Ring(replace(world.options.ring, node_id=self.id), boot_sequence, jitter)
         self.services = self._start_services(self.ring)
         self._state = None
         self._recoveries = 0
         self._inbox.clear()
+        self._reports.clear()
         self._awake = self._reacting = False
         self._timer_at = float("inf")
+        self._wire.reborn()
         self._wire = self._open_wire()
         world.trace.say(world.scheduler.now, f"node {self.id} boots as {boot_sequence}")
         if self.machine is not None:
@@ -101,7 +105,7 @@ class Node:
 
     def _start_services(self, ring: Ring) -> Services | StreamServices:
         if self.machine is None:
-            return Services(self._process, ring, self._record, self._world.options.exchange)
+            return Services(self._process, ring, self._record, self._world.options.exchange, self._world.boots)
         return StreamServices(self._process, ring, self._record, self.machine, self._carry_out)
 
     def crash(self, *, machine: bool = True) -> None:
@@ -118,6 +122,31 @@ class Node:
                 self.machine.power_off()
         self.traps.clear()
         self.paused = False
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its process lives."""
+        return self.ring is not None
+
+    @property
+    def life(self) -> int:
+        """Counts boots."""
+        return self._life
+
+    def epitaph(self) -> object:
+        """What its executive sends when the process has ended."""
+        return self._wire.epitaph(self.now())
+
+    def port_closed(self, about: int) -> None:
+        """The network says that nobody listens at another node."""
+        if self.ring is None:
+            return
+        if self.paused:
+            self._reports.append(about)
+            return
+        self._world.trace.say(self._world.scheduler.now, f"node {self.id} is told that {about} does not listen")
+        self.ring.port_closed(about, self.now())
+        self._carry_out()
 
     def leave(self) -> None:
         """Say goodbye and end this incarnation."""
@@ -151,6 +180,9 @@ class Node:
         self._drain()
         if self.ring is ring and long:
             ring.backlog_drained(self.now())
+        reports, self._reports = self._reports, []
+        for about in reports:
+            self.port_closed(about)
         if self.ring is ring:
             self._expire()
         if self.ring is ring:
@@ -205,6 +237,11 @@ class Node:
         for sender, packet in (*data, *tokens):
             if self.ring is None:
                 return
+            if isinstance(packet, Ended):
+                self._world.trace.say(self._world.scheduler.now, f"node {self.id} is told that {sender} has ended")
+                self.ring.process_ended(sender, self.now())
+                self._carry_out()
+                continue
             self._world.trace.received(self._world.scheduler.now, self.id, sender, packet)
             self._cells[self.ring.state, type(packet)] += 1
             self.ring.receive(packet, sender, self.now())
@@ -262,6 +299,8 @@ class Node:
             case Unicast(to, packet):
                 self._send(packet, (to,), directed=True)
             case Persist(ring_sequence):
+                if self.traps:
+                    self._spring("Persisting")
                 self.disk = ring_sequence
             case Deliver() | Originated() | Discarded() | RegularConfiguration() | TransitionalConfiguration():
                 assert self.services is not None

@@ -6,7 +6,7 @@ retransmission list of one entry, frames so small that every message is cut).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 from simcluster.chance import Chance
 from totemd.executive.totem.core.parameters import RingParameters
@@ -20,6 +20,7 @@ RETRANSMIT = TOKEN / 4.2
 HOLD = 0.8 * RETRANSMIT - 0.010
 JOIN = 0.050
 MERGE = 0.200
+KNOCK = TOKEN / 10
 
 GROUP_SHARE = 0.4
 """Share of the runs that have the real services and clients on top of the ring."""
@@ -103,6 +104,20 @@ class GroupOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Endings:
+    """What becomes known of processes that ended (see `simcluster.endings`)."""
+
+    obituaries: float = 0.0
+    """Share of the deaths that the executive tells."""
+    reports: float = 0.0
+    """Share of the datagrams to a closed port that are reported."""
+    late: float = 0.0
+    """Share of both that comes late."""
+    forged: int = 0
+    """Times at which reports are made up."""
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """The whole option set of one run."""
 
@@ -133,6 +148,7 @@ class Options:
     """With `cpg` only."""
     ring: RingParameters
     """With node id 1; each node gets its own."""
+    endings: Endings = Endings()
 
     @property
     def convergence_bound(self) -> float:
@@ -150,6 +166,7 @@ class Options:
                 ("weather", self.weather),
                 ("load", self.load),
                 ("groups", self.groups),
+                ("endings", self.endings),
                 ("ring", self.ring),
             )
             if group is not None
@@ -162,7 +179,7 @@ def _assignment(group: object, name: str) -> str:
     return f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
 
 
-PROFILES = ("mixed", "calm", "loss", "crash", "partition", "pause", "sealed", "groups")
+PROFILES = ("mixed", "calm", "loss", "crash", "partition", "pause", "sealed", "groups", "disk")
 """`mixed` has every fault; the others only their own kind (`calm` none) and, but for `loss`, a perfect network."""
 
 
@@ -190,7 +207,19 @@ def derive(seed: int, profile: str = "mixed", nodes: tuple[int, int] = (NODES_LO
         weather=_weather(Chance(seed, "weather"), profile),
         load=_load(Chance(seed, "load")),
         groups=groups,
-        ring=_ring(Chance(seed, "ring")),
+        ring=replace(_ring(Chance(seed, "ring")), knock=Chance(seed, "knock").choice((0.0, 0.0, KNOCK))),
+        endings=_endings(Chance(seed, "endings"), profile),
+    )
+
+
+def _endings(chance: Chance, profile: str) -> Endings:
+    if profile == "calm" or not chance.happens(0.5):
+        return Endings()
+    return Endings(
+        obituaries=chance.choice((0.0, 0.5, 1.0)),
+        reports=chance.choice((0.0, 0.3, 1.0)),
+        late=chance.choice((0.0, 0.0, 0.3)),
+        forged=chance.choice((0, 0, 3, 10)),
     )
 
 

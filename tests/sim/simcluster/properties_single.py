@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from simcluster.analysis import Analysis, Delivery, Epoch, Life, Sending, Stay
 from simcluster.history import (
+    REBORN,
     Incarnation,
     Lane,
     Regular,
@@ -97,15 +98,17 @@ def e5_configuration_agreement(analysis: Analysis) -> Iterator[Violation]:
 
 def e6_configuration_chain(analysis: Analysis) -> Iterator[Violation]:
     """R0 = {me}, then T(R0, R1), R1, T(R1, R2) …: the process a member of each, ring ids rising over all boots."""
-    highest: dict[int, RingKey] = {}
+    highest: dict[tuple[int, int], RingKey] = {}
     for life in sorted(analysis.lives, key=lambda life: life.process):
+        # A node whose disk was lost does not know which ring ids it had.
+        disk = life.process.node, life.process.boot // REBORN
         before: Stay | None = None
         for stay in life.stays:
             yield from _chain_link(life, before, stay)
-            last = highest.get(life.process.node)
+            last = highest.get(disk)
             if last is not None and stay.ring <= last:
                 yield _epoch(stay.regular, "E6", f"ring {stay.ring} after ring {last}")
-            highest[life.process.node] = stay.ring
+            highest[disk] = stay.ring
             before = stay
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from simcluster.history import (
+    Boots,
     Delivered,
     Event,
     Incarnation,
@@ -63,7 +64,9 @@ def ring_key(ring: RingId) -> RingKey:
 class Services:
     """What one incarnation's services know; *record* writes its history."""
 
-    def __init__(self, process: Incarnation, core: Core, record: Callable[[Event], None], exchange: str) -> None:
+    def __init__(
+        self, process: Incarnation, core: Core, record: Callable[[Event], None], exchange: str, boots: Boots
+    ) -> None:
         self.ring = RingKey(0, 0)
         self.synchronised: RingKey | None = None
         """The last ring whose exchange is complete."""
@@ -75,6 +78,7 @@ class Services:
         self._core = core
         self._record = record
         self._exchange = exchange
+        self._boots = boots
         self._awaited: set[int] = set()
         self.undelivered: dict[MessageId, int] = {}
         """Own application messages that have not come back, with their number of bytes."""
@@ -90,23 +94,25 @@ class Services:
                 self._deliver(effect)
             case Originated():
                 message = MessageId(*self._process, effect.number)
-                self._record(Sent(message, ring_key(effect.ring), effect.position))
+                self._record(Sent(message, self._named(effect.ring), effect.position))
             case TransitionalConfiguration(old, new, members, left):
-                self._record(Transitional(ring_key(old), ring_key(new), members, left))
+                self._record(Transitional(self._named(old), self._named(new), members, left))
             case RegularConfiguration(ring, members, survivors, joined):
                 self.ring = ring_key(ring)
+                self._boots.installed(self._process, self.ring)
                 self._awaited = set(members)
-                self._record(Regular(self.ring, members, survivors, joined))
+                self._record(Regular(self._named(ring), members, survivors, joined))
                 if self._exchange == "none":
                     self.announced = self.ring
                     self._synchronise(NO_MESSAGE)
 
     def _deliver(self, effect: Deliver) -> None:
-        message = MessageId(effect.origin, effect.incarnation, effect.number)
         ring = ring_key(effect.ring)
+        message = self._boots.message(effect.origin, effect.incarnation, effect.number, ring)
         safe = effect.guarantee is Guarantee.SAFE
         digest = zlib.crc32(effect.payload)
-        self._record(Delivered(message, ring, effect.position, safe, digest, effect.in_transitional))
+        place = self._named(effect.ring), effect.position
+        self._record(Delivered(message, *place, safe, digest, effect.in_transitional))
         self.undelivered.pop(message, None)
         if effect.channel == SYNC_CHANNEL and bytes(effect.payload) == _sync_payload(ring):
             self._awaited.discard(effect.origin)
@@ -115,7 +121,10 @@ class Services:
 
     def _synchronise(self, message: MessageId) -> None:
         self.synchronised = self.ring
-        self._record(Synchronised(self.ring, message))
+        self._record(Synchronised(self._boots.ring(self._process, self.ring), message))
+
+    def _named(self, ring: RingId) -> RingKey:
+        return self._boots.ring(self._process, ring_key(ring))
 
     # ----------------------------------------------------------------- actions
 

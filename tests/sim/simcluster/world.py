@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from simcluster.group_history import GroupHistory
-from simcluster.history import History
+from simcluster.history import Boots, History
 from simcluster.options import Options
 from simcluster.scheduler import Scheduler
 from simcluster.trace import Trace
@@ -25,6 +25,7 @@ class World:
     watch: WireWatch
     coverage: Counter[str]
     groups: GroupHistory
+    boots: Boots
 
 
 @dataclass(slots=True)
