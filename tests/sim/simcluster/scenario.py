@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 
 from simcluster.faults import PlannedFault
-from simcluster.options import CONSENSUS, HOLD, JOIN, MERGE, RETRANSMIT, TOKEN, Load, Options, Weather, derive
+from simcluster.options import (
+    CONSENSUS,
+    HOLD,
+    JOIN,
+    MERGE,
+    RETRANSMIT,
+    TOKEN,
+    GroupOptions,
+    Load,
+    Options,
+    Weather,
+    derive,
+)
 from totemd.executive.totem.core.parameters import RingParameters
 
 
@@ -61,6 +73,10 @@ class Scenario:
 
 QUIET_WEATHER = Weather(0.001, **{each.name: 0.0 for each in fields(Weather) if each.name != "latency"})
 """A millisecond from each to each, and nothing ever goes wrong."""
+
+
+PLAIN_GROUPS = GroupOptions(1, 1, 1.0, 0.0, 0.0, 8 * 1024 * 1024, 4 * 1024 * 1024, 64 * 1024 * 1024, 0.0)
+"""One client on each node, in one group, never short of anything: for a scenario that says `groups` at all."""
 
 
 def plain(seed: int, nodes: int) -> Options:

@@ -5,7 +5,7 @@ nodes 3                                        how many; they boot at 0
 seed 7                                         of whatever is still random
 seconds 2.5                                    the faults end then; everything must converge after it
 mutant forgotten_on_failure                    shows this mistake (optional)
-weather latency=0.002 loss=0.05                options that differ from `scenario.plain`: `run`, `weather`, `ring`
+weather latency=0.002 loss=0.05                options that differ from `scenario.plain`: `run`, `ring` …
 at 0.8 submit node=2 bytes=40 safe             `safe` or `agreed`
 at 1.2 Crash(nodes=(1,), downtimes=(0.4,))     any fault of `faults`, with its fields
 reaches recovery.interrupted                   a coverage counter that must not stay at zero
@@ -22,13 +22,15 @@ from typing import Any, NoReturn
 
 from simcluster.faults import PlannedFault
 from simcluster.options import Options
-from simcluster.scenario import Golden, Request, Scenario, Script, plain
+from simcluster.scenario import PLAIN_GROUPS, Golden, Request, Scenario, Script, plain
 from simcluster.scenario_values import InvalidValue, fault_text, option, option_text, parse_fault
 
-GROUPS = ("weather", "load", "ring")
+GROUPS = tuple(
+    each.name for each in fields(Options) if is_dataclass(getattr(plain(0, 1), each.name)) or each.name == "groups"
+)
 """Options in groups of their own; all the others stand in `run` lines."""
 
-OWN_LINES = frozenset({"seed", "nodes", "profile", "fault_seconds"})
+OWN_LINES = frozenset({"seed", "nodes", "profile", "fault_seconds", *GROUPS})
 """Options that `run` lines do not set."""
 
 
@@ -95,7 +97,7 @@ def _line(reading: _Reading, word: str, rest: str) -> None:
             if not rest:
                 reading.fail(f"'{word}' what?")
             reading.words[word] = rest
-        case "run" | "weather" | "load" | "ring":
+        case _ if word == "run" or word in GROUPS:
             reading.settings.extend((reading.line, word, *_assignment(reading, text)) for text in rest.split())
         case "at":
             _event(reading, *_split(rest))
@@ -104,7 +106,7 @@ def _line(reading: _Reading, word: str, rest: str) -> None:
         case "node":
             reading.stories.append(f"{word} {rest}")
         case _:
-            known = "nodes, seed, seconds, mutant, run, weather, load, ring, at, reaches, expect, node, or # for prose"
+            known = f"nodes, seed, seconds, mutant, run, {', '.join(GROUPS)}, at, reaches, expect, node, or # for prose"
             reading.fail(f"'{word}' means nothing; a line starts with {known}")
 
 
@@ -174,7 +176,7 @@ def _scenario(reading: _Reading) -> Scenario:
 
 def _set(reading: _Reading, options: Options) -> Options:
     for line, group, name, text in reading.settings:
-        target: Any = options if group == "run" else getattr(options, group)
+        target: Any = options if group == "run" else getattr(options, group) or PLAIN_GROUPS
         known = _settable(target)
         if name not in known:
             reading.fail(f"{group} has no '{name}'; it has {', '.join(known)}", line)
@@ -187,11 +189,7 @@ def _set(reading: _Reading, options: Options) -> Options:
 
 
 def _settable(group: Any) -> list[str]:
-    return [
-        each.name
-        for each in fields(group)
-        if each.name not in OWN_LINES and not is_dataclass(getattr(group, each.name))
-    ]
+    return [each.name for each in fields(group) if not isinstance(group, Options) or each.name not in OWN_LINES]
 
 
 def text(scenario: Scenario) -> str:
@@ -227,7 +225,9 @@ def settings(options: Options) -> Iterator[str]:
     for group in ("run", *GROUPS):
         mine: Any = options if group == "run" else getattr(options, group)
         base: Any = usual if group == "run" else getattr(usual, group)
-        changed = [name for name in _settable(mine) if getattr(mine, name) != getattr(base, name)]
+        if mine is None:
+            continue
+        changed = [name for name in _settable(mine) if base is None or getattr(mine, name) != getattr(base, name)]
         if changed:
             yield f"{group} " + " ".join(f"{name}={option_text(getattr(mine, name))}" for name in changed)
 

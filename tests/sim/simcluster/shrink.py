@@ -178,10 +178,14 @@ def _usual_options(search: Search) -> None:
     whole = replace(usual, fault_seconds=search.script.options.fault_seconds)
     if search.keep(replace(search.script, options=whole)):
         return
+    if search.script.options.groups is not None:
+        _set(search, {"groups": None, "exchange": usual.exchange})
     for each in fields(Options):
         value = getattr(usual, each.name)
-        if each.name in {"seed", "nodes", "fault_seconds"}:
+        if each.name in {"seed", "nodes", "fault_seconds", "groups"}:
             continue
+        if each.name == "exchange" and search.script.options.groups is not None:
+            continue  # real services do their own
         if not _set(search, {each.name: value}) and is_dataclass(value):
             for part in fields(value):
                 group = getattr(search.script.options, each.name)
