@@ -24,7 +24,10 @@ GROUP_NAME_BYTES_MAX = 128
 """corosync's CPG_MAX_NAME_LENGTH."""
 
 MESSAGE_BYTES_MAX = 1024 * 1024
-"""Largest application message: 1 MiB, as in corosync."""
+"""Largest application message by default: 1 MiB, as in corosync."""
+
+MESSAGE_BYTES_LIMIT = 64 * 1024 * 1024
+"""How far the configuration can raise that."""
 
 NodeNumber = Annotated[int, msgspec.Meta(ge=1, le=NODE_ID_MAX)]
 """A node id as it is checked on decode."""

@@ -18,6 +18,7 @@ from .kinds import U32_MAX, Value
 from .model import (
     AccessRules,
     Configuration,
+    CpgOptions,
     LoggingOptions,
     QuorumDevice,
     QuorumOptions,
@@ -82,6 +83,7 @@ def build(main: SourceText, drop_ins: Sequence[SourceText], settings: Settings, 
     topology = listed_topology(collected, asking) if collected.nodes else lone_topology(collected, asking)
     logging = _logging(collected, findings)
     access = _access(collected.access, host, findings)
+    cpg = _cpg(collected, findings)
     system = _system(collected, settings, findings)
     quorum = _quorum(collected, topology, findings)
     _mention_transport(collected, totem, findings)
@@ -98,6 +100,7 @@ def build(main: SourceText, drop_ins: Sequence[SourceText], settings: Settings, 
         logging=logging,
         quorum=quorum,
         access=access,
+        cpg=cpg,
         system=system,
         cmap=_cmap(collected, totem_options, topology, access),
         sources=(main.name, *(source.name for source in drop_ins)),
@@ -207,6 +210,11 @@ def _quorum(collected: Collected, topology: Topology | None, findings: Findings)
         device = msgspec.convert(model_fields(options_of("quorum.device"), device_values), QuorumDevice)
     options = msgspec.convert(model_fields(options_of("quorum"), values), QuorumOptions)
     return msgspec.structs.replace(options, device=device)
+
+
+def _cpg(collected: Collected, findings: Findings) -> CpgOptions:
+    _, values = effective_section("cpg", collected.scope("cpg"), {}, findings)
+    return msgspec.convert(model_fields(options_of("cpg"), values), CpgOptions)
 
 
 def _system(collected: Collected, settings: Settings, findings: Findings) -> SystemOptions:

@@ -240,6 +240,17 @@ class SystemOptions(msgspec.Struct, frozen=True):
     """Effective directory of the ring-sequence file."""
 
 
+class CpgOptions(msgspec.Struct, frozen=True):
+    """`cpg { }`: what clients of the group service may do."""
+
+    max_message_size: int = 1024 * 1024
+    """Bytes."""
+    backlog: int = 64 * 1024 * 1024
+    """Bytes."""
+    unread_timeout: int = 0
+    """Milliseconds; 0: none."""
+
+
 class Configuration(msgspec.Struct, frozen=True):
     """Everything that was configured, with effective values."""
 
@@ -252,6 +263,7 @@ class Configuration(msgspec.Struct, frozen=True):
     logging: LoggingOptions = LoggingOptions()
     quorum: QuorumOptions = QuorumOptions()
     access: AccessRules = AccessRules()
+    cpg: CpgOptions = CpgOptions()
     system: SystemOptions = SystemOptions()
     cmap: dict[str, str | int] = {}
     """The file as dotted paths, unknown names included: `nodelist.node.0.ring0_addr`."""

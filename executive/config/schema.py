@@ -7,6 +7,7 @@ import enum
 from dataclasses import dataclass
 
 from .options import Option, Relation
+from .options_cpg import CPG_OPTIONS
 from .options_nodes import INTERFACE_OPTIONS, INTERFACE_RELATIONS, NODE_OPTIONS
 from .options_services import (
     ACCESS_OPTIONS,
@@ -31,6 +32,7 @@ OPTIONS: tuple[Option, ...] = (
     *QUORUM_OPTIONS,
     *DEVICE_OPTIONS,
     *ACCESS_OPTIONS,
+    *CPG_OPTIONS,
     *SYSTEM_OPTIONS,
     *RESOURCE_OPTIONS,
     *OTHER_OPTIONS,
@@ -84,6 +86,7 @@ SECTIONS: tuple[SectionKind, ...] = (
     SectionKind("quorum.device.net", Shape.FOREIGN, "Settings of the extra voter's own daemon."),
     SectionKind("quorum.device.heuristics", Shape.FOREIGN, "Settings of the extra voter's own daemon."),
     SectionKind("uidgid", Shape.ACCESS, "Who may use totemd besides root."),
+    SectionKind("cpg", Shape.MERGED, "The clients of the group service."),
     SectionKind("system", Shape.MERGED, "The processes of this node."),
     SectionKind("resources", Shape.MERGED, "What the watchdog looks at."),
     SectionKind("resources.system", Shape.MERGED, "Figures of the machine."),

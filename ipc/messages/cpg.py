@@ -1,8 +1,8 @@
 """cpg.sock: groups, for applications.  This is the public client protocol; docs/protocol.md explains it at length.
 
 After the hello a client sends `Join`, `Leave`, `Say`, `Multicast`, `Consumed` and `Lookup`; what it gets is one ordered
-sequence of `Ring`, `Changed`, `Messages`, `Away`, `Failed`, `Groups`, `Expelled` and `Credit`.  Only `Lookup` has a
-number: the answer to a join is the `Changed` in which the joiner appears, or `Failed`.
+sequence of `Limits`, `Ring`, `Changed`, `Messages`, `Away`, `Failed`, `Groups`, `Expelled` and `Credit`.  Only `Lookup`
+has a number: the answer to a join is the `Changed` in which the joiner appears, or `Failed`.
 
 A *batch*, the payload of `Multicast` and `Messages`, is a run of messages: for each a u32 length, little endian, and
 the bytes.  Nobody between the two members looks into it.  A client may hand it over in several frames.
@@ -32,6 +32,7 @@ __all__ = [
     "Groups",
     "Join",
     "Leave",
+    "Limits",
     "Lookup",
     "Messages",
     "Multicast",
@@ -49,9 +50,6 @@ BATCH_BYTES_MAX = 64 * 1024
 SAY_BYTES_MAX = BATCH_BYTES_MAX - LENGTH_BYTES
 """Longest message of a `Say`; a longer one is a batch of its own."""
 
-LARGE_BATCH_BYTES_MAX = LENGTH_BYTES + MESSAGE_BYTES_MAX
-"""Longest batch of one message."""
-
 BATCH_FRAMES_MAX = 64
 """Most payload frames of a `Multicast`."""
 
@@ -64,8 +62,9 @@ BATCH_COUNT_MAX = BATCH_BYTES_MAX // LENGTH_BYTES
 BATCH_COST_BYTES = 64
 """What a batch takes of the credit besides its bytes, since small ones take memory too."""
 
-CLIENT_CREDIT_BYTES = 4 * (LARGE_BATCH_BYTES_MAX + BATCH_COST_BYTES)
-"""The credit of a client's welcome: four of the largest messages may be on their way to the ring."""
+CLIENT_CREDIT_BYTES = 4 * (LENGTH_BYTES + MESSAGE_BYTES_MAX + BATCH_COST_BYTES)
+"""The credit of a client's welcome: four messages of the default limit may be on their way to the ring.  Where the
+configuration allows longer messages there is credit for two of those besides."""
 
 GroupName = Annotated[bytes, msgspec.Meta(min_length=1, max_length=GROUP_NAME_BYTES_MAX)]
 """1 to 128 bytes, compared byte by byte."""
@@ -180,8 +179,15 @@ class Messages(Wire, frozen=True, tag="messages"):
     """Where the sender's node was when it handed the batch to the ring."""
 
 
+class Limits(Wire, frozen=True, tag="limits"):
+    """What the configuration of this node allows; the first message after the welcome, then one for each change."""
+
+    message_bytes: int
+    """Longest message that a client of this node may send; one that arrives may be longer."""
+
+
 class Ring(Wire, frozen=True, tag="ring"):
-    """The ring that this node is in; the first message after the welcome, then one for each change."""
+    """The ring that this node is in; the second message after the welcome, then one for each change."""
 
     ring: RingId | None
     """None while the node has no ring: its network process is starting."""
@@ -202,4 +208,4 @@ class Expelled(Wire, frozen=True, tag="expelled"):
 
 
 FROM_CLIENT = Join | Leave | Say | Multicast | Consumed | Lookup
-TO_CLIENT = Changed | Messages | Groups | Ring | Away | Expelled | Failed | Credit
+TO_CLIENT = Changed | Messages | Groups | Limits | Ring | Away | Expelled | Failed | Credit

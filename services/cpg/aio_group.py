@@ -26,13 +26,13 @@ class Group(GroupView):
         self._client = client
 
     async def mcast(self, payload: BytesLike, guarantee: Guarantee = Guarantee.AGREED, *, wait: bool = True) -> None:
-        """Send a message of at most 1 MiB to all members, this one included, in one total order.
+        """Send a message to all members, this one included, in one total order.
 
         Without credit, and while this node is away, it waits; or raises, with `wait=False`.
 
         Raises:
             TryAgain: `wait=False`, and it would have waited.  Nothing was sent.
-            MessageTooLarge: more than 1 MiB.
+            MessageTooLarge: more than `Client.message_bytes_max` bytes (1 MiB unless configured).
             NotMember: the group was left.
             Expelled: this member did not read for too long, and is out.
         """

@@ -5,22 +5,44 @@ Everything that a client is sent, except credit and its dismissal, counts as unr
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ...ipc.codec import encode
 from ...ipc.errors import ProtocolError
+from ...ipc.ids import MESSAGE_BYTES_MAX
 from ...ipc.messages.common import refusal
-from ...ipc.messages.cpg import BATCH_COST_BYTES, CLIENT_CREDIT_BYTES, Credit, Expelled
+from ...ipc.messages.cpg import (
+    BATCH_COST_BYTES,
+    CLIENT_CREDIT_BYTES,
+    LENGTH_BYTES,
+    Credit,
+    Expelled,
+)
 from .effects import Dismiss, Effect, Frames, Note, ToClients
 from .memberships import LocalClient
 
-BACKLOG_BYTES_MAX = 64 * 1024 * 1024
-"""Bytes that a client may leave unread; one that is further behind is to be expelled."""
-
 BACKLOG_BYTES_ALL_MAX = 512 * 1024 * 1024
 """Bytes that all clients of a node together may leave unread; above, the one that is furthest behind is expelled."""
+
+
+class ClientLimits(NamedTuple):
+    """What the configuration allows a client: `cpg { }`."""
+
+    message_bytes: int = MESSAGE_BYTES_MAX
+    """Longest message that it may send."""
+    backlog_bytes: int = 64 * 1024 * 1024
+    """Bytes that it may have left unread when it is sent more; one that is further behind is expelled."""
+    unread_seconds: float = 0.0
+    """How long it may read nothing of what waits for it; 0: for ever."""
+
+    @property
+    def credit_bytes(self) -> int:
+        """What it may have on the way to the ring."""
+        if self.message_bytes <= MESSAGE_BYTES_MAX:
+            return CLIENT_CREDIT_BYTES
+        return CLIENT_CREDIT_BYTES + 2 * (self.message_bytes + LENGTH_BYTES + BATCH_COST_BYTES)
 
 
 class Audience:
@@ -28,13 +50,14 @@ class Audience:
 
     def __init__(self, effects: list[Effect]) -> None:
         self.clients: dict[LocalClient, None] = {}
+        self.limits = ClientLimits()
         self.unread = 0
         """Bytes that all clients together have not read."""
         self._effects = effects
 
     def enter(self, handle: Any, pid: int) -> LocalClient:
         """A client has connected; *handle* is what the shell knows it by."""
-        client = LocalClient(handle, pid)
+        client = LocalClient(handle, pid, self.limits.credit_bytes)
         self.clients[client] = None
         return client
 
@@ -47,16 +70,16 @@ class Audience:
         return True
 
     def send(self, clients: tuple[LocalClient, ...], frames: Frames) -> list[LocalClient]:
-        """Send the same frames to each; returns those that are too far behind now."""
+        """Send the same frames to each; returns those that had left too much unread before."""
         if not clients:
             return []
         self._effects.append(ToClients(clients, frames))
-        size = sum(len(frame) for frame in frames)
+        size = sum(map(len, frames))
         self.unread += size * len(clients)
+        behind = [client for client in clients if client.unread > self.limits.backlog_bytes]
         for client in clients:
             client.unread += size
             client.unread_sizes.append(size)
-        behind = [client for client in clients if client.unread > BACKLOG_BYTES_MAX]
         if not behind and self.unread > BACKLOG_BYTES_ALL_MAX:
             behind = [max(self.clients, key=lambda client: client.unread)]
         return behind
@@ -66,13 +89,24 @@ class Audience:
         sizes = client.unread_sizes
         size = sum(sizes.popleft() for _ in range(min(messages, len(sizes))))
         client.unread -= size
+        client.unread_seconds = 0.0
         self.unread -= size
+
+    def time_passed(self, seconds: float) -> list[LocalClient]:
+        """Returns the clients that have read nothing for too long, though there was something."""
+        for client in self.clients:
+            client.unread_seconds = client.unread_seconds + seconds if client.unread else 0.0
+        limit = self.limits.unread_seconds
+        return [client for client in self.clients if limit and client.unread_seconds > limit]
 
     def expel(self, client: LocalClient) -> None:
         """Tell a client that it is out, and why."""
-        why = f"{client.unread} bytes were left unread; the limit is {BACKLOG_BYTES_MAX} for a client"
+        limits = self.limits
+        why = f"{client.unread} bytes were left unread; cpg.backlog is {limits.backlog_bytes}"
+        if limits.unread_seconds and client.unread_seconds > limits.unread_seconds:
+            why = f"nothing was read for {client.unread_seconds:g} s; cpg.unread_timeout is {limits.unread_seconds:g} s"
         self._effects.append(
-            Note("warning", "a client that does not read is expelled", {"pid": client.pid, "unread": client.unread})
+            Note("warning", "a client that does not read is expelled", {"pid": client.pid, "why": why})
         )
         self._dismiss(client, Expelled(why))
 
@@ -90,9 +124,9 @@ class Audience:
 
     def has_overdrawn(self, client: LocalClient) -> bool:
         """Whether a client sent more than its credit; then it is dismissed."""
-        if client.on_the_way <= CLIENT_CREDIT_BYTES:
+        if client.on_the_way <= client.credit:
             return False
-        text = f"{client.on_the_way} bytes are on the way to the ring; the credit is {CLIENT_CREDIT_BYTES}"
+        text = f"{client.on_the_way} bytes are on the way to the ring; the credit is {client.credit}"
         self._dismiss(client, refusal(ProtocolError(text)))
         return True
 

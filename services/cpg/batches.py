@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ...ipc.errors import InvalidArgument, MalformedMessage, MessageTooLarge
-from ...ipc.ids import MESSAGE_BYTES_MAX, Guarantee
+from ...ipc.ids import MESSAGE_BYTES_LIMIT, Guarantee
 from ...ipc.messages.cpg import (
     BATCH_BYTES_MAX,
     BATCH_FRAMES_MAX,
-    LARGE_BATCH_BYTES_MAX,
     LENGTH_BYTES,
     SAY_BYTES_MAX,
 )
@@ -24,27 +23,29 @@ pack_length = _LENGTH.pack
 """The length in front of a message."""
 
 
-def as_message(payload: object) -> bytes:
+def as_message(payload: object, limit: int) -> bytes:
     """The bytes of what an application wants to send; anything with a buffer will do.
 
     Raises:
         InvalidArgument: it has no buffer (a `str`, say).
-        MessageTooLarge: above 1 MiB.
+        MessageTooLarge: above *limit* bytes.
     """
-    if isinstance(payload, bytes) and len(payload) <= MESSAGE_BYTES_MAX:
+    if isinstance(payload, bytes) and len(payload) <= limit:
         return payload
     try:
         view = memoryview(payload)  # type: ignore[arg-type]
     except TypeError:
         raise InvalidArgument(f"a message is bytes-like, not {type(payload).__name__}; encode it first") from None
-    if view.nbytes > MESSAGE_BYTES_MAX:
-        raise too_large(view.nbytes)
+    if view.nbytes > limit:
+        raise too_large(view.nbytes, limit)
     return view.tobytes()
 
 
-def too_large(size: int) -> MessageTooLarge:
+def too_large(size: int, limit: int) -> MessageTooLarge:
     """What is raised for a message of *size* bytes."""
-    return MessageTooLarge(f"a message has at most {MESSAGE_BYTES_MAX} bytes; this one has {size}: split it")
+    return MessageTooLarge(
+        f"a message has at most {limit} bytes; this one has {size}: split it, or raise max_message_size"
+    )
 
 
 def as_parts(parts: Iterable[object]) -> list[bytes]:
@@ -52,9 +53,8 @@ def as_parts(parts: Iterable[object]) -> list[bytes]:
 
     Raises:
         InvalidArgument: a part has no buffer.
-        MessageTooLarge: a part is above 1 MiB.
     """
-    frames = [as_message(part) for part in parts]
+    frames = [as_message(part, MESSAGE_BYTES_LIMIT) for part in parts]
     if len(frames) >= BATCH_FRAMES_MAX or sum(map(len, frames)) <= SAY_BYTES_MAX:
         return [b"".join(frames)]
     return frames
@@ -92,19 +92,19 @@ def split(batch: bytes, count: int) -> list[bytes]:
     return messages
 
 
-def checked_batch(frames: Sequence[bytes], count: int) -> int:
+def checked_batch(frames: Sequence[bytes], count: int, limit: int) -> int:
     """The size of a client's batch of *count* messages, as far as it can be judged without looking at each message.
 
     Raises:
-        MessageTooLarge: a message, or a batch of several, above its limit.
+        MessageTooLarge: a message above *limit* bytes, or a batch of several above its own limit.
         InvalidArgument: no batch, or one that cannot hold that many messages.
     """
     if not 0 < len(frames) <= BATCH_FRAMES_MAX:
         raise InvalidArgument(f"a batch has 1 to {BATCH_FRAMES_MAX} frames; this one has {len(frames)}")
     size = sum(map(len, frames))
     if count == 1:
-        if size > LARGE_BATCH_BYTES_MAX:
-            raise too_large(size - LENGTH_BYTES)
+        if size > LENGTH_BYTES + limit:
+            raise too_large(size - LENGTH_BYTES, limit)
         if len(frames[0]) < LENGTH_BYTES or size != LENGTH_BYTES + _LENGTH.unpack_from(frames[0])[0]:
             raise InvalidArgument(f"the length in front of the message does not fit the batch of {size} bytes")
     elif size > BATCH_BYTES_MAX:

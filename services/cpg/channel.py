@@ -31,6 +31,7 @@ from ...ipc.messages.cpg import (
     Groups,
     Join,
     Leave,
+    Limits,
     Messages,
     Multicast,
     Ring,
@@ -58,7 +59,7 @@ _FAILS: Final[dict[Verb, tuple[Stage, ...]]] = {
 }
 """The stages in which a `Failed` ends a subscription."""
 
-ServerMessage = Changed | Messages | Groups | Ring | Away | Expelled | Failed | Credit
+ServerMessage = Changed | Messages | Groups | Limits | Ring | Away | Expelled | Failed | Credit
 
 
 class Channel:
@@ -68,6 +69,8 @@ class Channel:
         self.address = Address(0, 0)
         """This process, as the service names it."""
         self.ring: RingChange | None = None
+        self.message_bytes_max = MESSAGE_BYTES_MAX
+        """Longest message that this node takes."""
         self.introduced = False
         """The welcome and what belongs to it have arrived."""
         self.connected = False
@@ -121,6 +124,9 @@ class Channel:
                 self._changed(message)
             case Groups(number):
                 self._page(number, message)
+            case Limits(message_bytes):
+                self._consume(1)
+                self.message_bytes_max = message_bytes
             case Ring(ring, members):
                 self._ring_changed(None if ring is None else RingChange(ring, members))
             case Away():
@@ -201,12 +207,12 @@ class Channel:
 
         Raises:
             NotMember, Expelled: the group was left, or this member was made to leave it.
-            MessageTooLarge: above 1 MiB.
+            MessageTooLarge: above `message_bytes_max`.
             InvalidArgument: not bytes-like, or no such guarantee.
         """
         if subscription.stage is not Stage.JOINED and not self._may_send(subscription):
             return False
-        message = as_message(payload)
+        message = as_message(payload, self.message_bytes_max)
         length = len(message)
         size = length + LENGTH_BYTES
         if size + BATCH_COST_BYTES > self._credit:
@@ -233,8 +239,8 @@ class Channel:
             return self.append(subscription, parts[0], guarantee)
         length = sum(map(len, parts))
         cost = length + _SAY_COST_BYTES
-        if length > MESSAGE_BYTES_MAX:
-            raise too_large(length)
+        if length > self.message_bytes_max:
+            raise too_large(length, self.message_bytes_max)
         if not self._may_send(subscription) or cost > self._credit:
             return False
         self.flush()
@@ -250,7 +256,7 @@ class Channel:
         """The longest message that `append` would take now; -1 if it would take none."""
         if subscription.stage is not Stage.JOINED:
             return -1
-        return max(-1, min(MESSAGE_BYTES_MAX, self._credit - _SAY_COST_BYTES))
+        return max(-1, min(self.message_bytes_max, self._credit - _SAY_COST_BYTES))
 
     def flush(self) -> None:
         """Close the open batch, so that it goes out.  That of a member that is away stays open until it is back."""

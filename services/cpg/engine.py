@@ -24,6 +24,7 @@ from ...ipc.messages.cpg import (
     Groups,
     Join,
     Leave,
+    Limits,
     Lookup,
     Messages,
     Multicast,
@@ -34,14 +35,15 @@ from ...ipc.messages.cpg import (
 from ...ipc.messages.stream import Attached, Delivered, Lane, Regular, StreamEvent, Submit, SubmitItem, Synchronised
 from ..envelope import Kind, disclose
 from ..sync import Completed, Output, Released, ServiceGone, SubmitState, Synchroniser, decode_epoch, enclose_state
-from .audience import Audience
+from .audience import Audience, ClientLimits
 from .batches import checked_batch, pack_length
 from .effects import Effect, Frames, Note, ToRing
 from .lookup import page
 from .memberships import LocalClient, Memberships
 from .outbox import Outbox
 from .state import Change, GroupState, Verdict
-from .wire import Header, JoinList, Mcast, ProcJoin, ProcLeave, decode_header, decode_join_list, encode_join_list
+from .transfers import Transfers
+from .wire import Header, JoinList, Mcast, Part, ProcJoin, ProcLeave, decode_header, decode_join_list, encode_join_list
 
 FromClient = Join | Leave | Say | Multicast | Consumed | Lookup
 
@@ -82,6 +84,7 @@ class Engine:
         self.audience = Audience(self._effects)
         self._memberships = Memberships()
         self._outbox = Outbox()
+        self._transfers = Transfers()
         self._node_id = 0
         self._life = 0
         self._ring = Ring(None)
@@ -129,6 +132,7 @@ class Engine:
             return
         self._sync = None
         self._state = GroupState(self._node_id, 0)
+        self._transfers = Transfers()
         self._ring = self._shown = Ring(None)
         self._memberships.clear(self.audience.clients)
         self._outbox.clear()
@@ -153,8 +157,7 @@ class Engine:
             else:
                 outputs = self._sync.application(Placed(event, decode_header(header), body))
         except MalformedMessage as error:
-            self.counters.malformed += 1
-            self._note("warning", "a submission that is none of cpg's was dropped", node=event.origin, why=str(error))
+            self._malformed(event.origin, error)
             return
         self._carry_out(outputs)
 
@@ -177,8 +180,21 @@ class Engine:
     def opened(self, handle: Any, pid: int) -> LocalClient:
         """A client has connected; *handle* is what the shell knows it by."""
         client = self.audience.enter(handle, pid)
+        self._publish((client,), Limits(self.audience.limits.message_bytes))
         self._publish((client,), self._shown)
         return client
+
+    def limit(self, limits: ClientLimits) -> None:
+        """What clients may do from now on; the credit of those that are connected stays."""
+        told = self.audience.limits.message_bytes
+        self.audience.limits = limits
+        if limits.message_bytes != told:
+            self._publish(self.audience.clients, Limits(limits.message_bytes))
+
+    def time_passed(self, seconds: float) -> None:
+        """To be called regularly, with the time since the last call."""
+        for client in self.audience.time_passed(seconds):
+            self._expel(client)
 
     def closed(self, client: LocalClient, reason: Reason = Reason.PROCESS_DOWN) -> None:
         """A client is gone, with or without goodbye: it leaves its groups."""
@@ -234,7 +250,7 @@ class Engine:
     ) -> None:
         cost = self.audience.charge(client, sum(map(len, payload)))
         try:
-            size = checked_batch(payload, count)
+            size = checked_batch(payload, count, self.audience.limits.message_bytes)
             if not self._memberships.may_send(client, group):
                 raise NotMember(f"not a member of the group {group_text(group)!r}")
         except TotemdError as error:
@@ -262,6 +278,7 @@ class Engine:
                     item = SubmitItem(Lane.SYNC, Guarantee.AGREED)
                     self._effects.append(ToRing(Submit((item,)), (payload,)))
                 case ServiceGone(node):
+                    self._transfers.node_gone(node)
                     self._tell(self._state.service_gone(node))
                 case Completed():
                     self._completed(output)
@@ -275,6 +292,7 @@ class Engine:
                 lists[node] = JoinList(0, {})
                 self._note("warning", "the state of a node cannot be read", node=node, why=str(error))
         self._tell(self._state.exchanged(done.left, lists, done.without))
+        self._outbox.begin_anew(self._transfers.break_off().get(self._node_id, ()))
         self.counters.exchanges += 1
         if self._shown != self._ring:
             self._shown = self._ring
@@ -286,6 +304,8 @@ class Engine:
         match header:
             case Mcast():
                 self._deliver(node, header, placed.body)
+            case Part():
+                self._put_together(node, header, placed.body)
             case ProcJoin(group, pid, life):
                 changes = self._state.join(node, header)
                 if node == self._node_id and life == self._life:
@@ -298,7 +318,21 @@ class Engine:
                     if successor is not None:
                         self._outbox.join(successor, group)
 
-    def _deliver(self, node: int, header: Mcast, body: memoryview) -> None:
+    def _put_together(self, node: int, part: Part, body: memoryview) -> None:
+        if not self._state.is_current(node, part.life):
+            return
+        try:
+            batch = self._transfers.part(node, part, body)
+        except MalformedMessage as error:
+            self._malformed(node, error)
+            return
+        if batch is None:
+            return
+        self._deliver(node, Mcast(part.group, part.pid, part.life, part.count, part.guarantee, part.ring), batch)
+        if node == self._node_id and (done := self._outbox.transferred(part.transfer)) is not None:
+            self.audience.refund(*done)
+
+    def _deliver(self, node: int, header: Mcast, body: bytes | memoryview) -> None:
         verdict = self._state.judge(node, header)
         if verdict is not Verdict.DELIVER:
             self.counters.dropped += 1
@@ -328,10 +362,17 @@ class Engine:
 
     def _send(self, clients: tuple[LocalClient, ...], frames: Frames) -> None:
         for client in self.audience.send(clients, frames):
-            if client in self.audience.clients:
-                self.counters.expelled += 1
-                self.audience.expel(client)
-                self.closed(client, Reason.EXPELLED)
+            self._expel(client)
+
+    def _expel(self, client: LocalClient) -> None:
+        if client in self.audience.clients:
+            self.counters.expelled += 1
+            self.audience.expel(client)
+            self.closed(client, Reason.EXPELLED)
+
+    def _malformed(self, node: int, error: MalformedMessage) -> None:
+        self.counters.malformed += 1
+        self._note("warning", "a submission that is none of cpg's was dropped", node=node, why=str(error))
 
     def _note(self, level: str, text: str, **fields: Any) -> None:
         self._effects.append(Note(level, text, fields))

@@ -39,7 +39,7 @@ class Group(GroupView):
         wait: bool = True,
         timeout: float | None = None,
     ) -> None:
-        """Send a message of at most 1 MiB to all members, this one included, in one total order.
+        """Send a message to all members, this one included, in one total order.
 
         It is on its way when this returns, and delivered when it comes back as an event.  Without credit, and while
         this node is away, it blocks; or raises, with `wait=False`.
@@ -47,7 +47,7 @@ class Group(GroupView):
         Raises:
             TryAgain: `wait=False`, and it would have blocked.  Nothing was sent.
             TimeoutError: it was not taken within *timeout* seconds.  Nothing was sent.
-            MessageTooLarge: more than 1 MiB.
+            MessageTooLarge: more than `Client.message_bytes_max` bytes (1 MiB unless configured).
             NotMember: the group was left.
             Expelled: this member did not read for too long, and is out.
         """

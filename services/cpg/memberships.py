@@ -28,10 +28,14 @@ class LocalClient:
     handle: Any
     """What the shell knows it by."""
     pid: int
+    credit: int
+    """What it may have on the way to the ring, as its welcome said."""
     unread: int = 0
     """Bytes sent to it that it has not reported as consumed."""
     unread_sizes: deque[int] = field(default_factory=deque)
     """The same, message by message."""
+    unread_seconds: float = 0.0
+    """How long it has reported nothing as consumed though something was unread."""
     on_the_way: int = 0
     """What the batches from it that the ring has not taken cost of its credit."""
     refused: set[bytes] = field(default_factory=set)

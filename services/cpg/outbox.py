@@ -1,20 +1,23 @@
-"""What waits for the ring: joins, leaves and batches of this node's clients, in their order, within totem's credit.
+"""What waits for the ring: joins, leaves and batches of this node's clients, within totem's credit.
 
-A batch is joined to the one before it if both come from the same client for the same group and guarantee and nothing
-else of that client lies between: the more work the ring has, the fewer and larger the submissions become.
+What one client sends stays in its order.  The clients take turns, so that one with much to send does not make the
+others wait for all of it.  A batch is joined to the client's one before it if that waits too, for the same group and
+guarantee: the more work the ring has, the fewer and larger the submissions become.  A message above `WHOLE_BYTES_MAX`
+is a *transfer*: it goes out in parts, between which the other clients have their turns.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ...ipc.ids import Guarantee, Reason, RingId
 from ...ipc.messages.cpg import BATCH_BYTES_MAX, BATCH_COST_BYTES
 from ...ipc.messages.stream import Lane, SubmitItem
 from .memberships import LocalClient
-from .wire import Header, Mcast, ProcJoin, ProcLeave, enclose_header
+from .wire import PART_BYTES, TRANSFERS_MAX, WHOLE_BYTES_MAX, Mcast, Part, ProcJoin, ProcLeave, enclose_header
 
 HEADER_ALLOWANCE_BYTES = 256
 """More than a header takes in a submission, even with the longest group name."""
@@ -25,15 +28,16 @@ ON_THE_WAY_ENOUGH = 2
 WORTHWHILE_BYTES = 16 * 1024
 """Waiting bytes that are worth a submission of their own even then."""
 
+ON_THE_WAY_BYTES = 3 * 1024 * 1024
+"""Bytes on the way from which on everything waits: more would not make the ring quicker, only those who come late
+wait longer.  Below totem's credit."""
+
 
 @dataclass(slots=True)
 class _Join:
     group: bytes
     pid: int
     size = 0
-
-    def header(self, life: int, ring: RingId) -> Header:
-        return ProcJoin(self.group, self.pid, life)
 
 
 @dataclass(slots=True)
@@ -42,9 +46,6 @@ class _Leave:
     pid: int
     reason: Reason
     size = 0
-
-    def header(self, life: int, ring: RingId) -> Header:
-        return ProcLeave(self.group, self.pid, life, self.reason)
 
 
 @dataclass(slots=True)
@@ -55,58 +56,67 @@ class _Batch:
     count: int = 0
     size: int = 0
     cost: int = 0
+    """What it takes of the client's credit."""
     pieces: list[bytes | memoryview] = field(default_factory=list)
 
-    def header(self, life: int, ring: RingId) -> Header:
-        return Mcast(self.group, self.client.pid, life, self.count, self.guarantee, ring)
+
+@dataclass(slots=True)
+class _Transfer:
+    """A large message, until it has been delivered here: a change of the ring in between makes it begin anew."""
+
+    number: int
+    batch: _Batch
+    body: memoryview
+    sent: int = 0
 
 
 _Entry = _Join | _Leave | _Batch
 
 
-@dataclass(frozen=True, slots=True)
-class _Submitted:
+class _Submitted(NamedTuple):
     payload_bytes: int
     client: LocalClient | None = None
     cost: int = 0
-    """What it took of the client's credit."""
+    """What it took of the client's credit, and gives back when the ring has taken it."""
 
 
 class Outbox:
     """Submissions before and until the ring takes them."""
 
     def __init__(self) -> None:
-        self._entries: deque[_Entry] = deque()
-        self._open: dict[LocalClient, _Batch] = {}
-        """The batch that a client's next one may be joined to: its last entry, while that waits."""
+        self._queues: OrderedDict[LocalClient, deque[_Entry]] = OrderedDict()
+        """What waits, in the order of the clients' turns; none is empty, except that of a transfer."""
+        self._transfers: dict[LocalClient, _Transfer] = {}
+        """Whose turn cannot come to the rest of its queue before its transfer is done."""
+        self._last_transfer = 0
         self._waiting_bytes = 0
-        """Of all batches among the entries."""
+        """Of all batches in the queues."""
         self._submitted: deque[_Submitted] = deque()
         self._credit = 0
+        self._on_the_way = 0
+        """Bytes of what is submitted."""
         self._settled = 0
         """Credit that came back and has not been matched with submissions yet."""
 
     def open(self, credit: int) -> None:
         """A new stream begins, with *credit* bytes."""
-        self._credit, self._settled = credit, 0
+        self._credit, self._settled, self._on_the_way = credit, 0, 0
         self._submitted.clear()
 
     def clear(self) -> None:
         """Forget everything, waiting or submitted."""
-        self._entries.clear()
-        self._open.clear()
+        self._queues.clear()
+        self._transfers.clear()
         self._submitted.clear()
-        self._waiting_bytes = self._credit = self._settled = 0
+        self._waiting_bytes = self._credit = self._settled = self._on_the_way = 0
 
     def join(self, client: LocalClient, group: bytes) -> None:
         """Submit that the client joins."""
-        self._open.pop(client, None)
-        self._entries.append(_Join(group, client.pid))
+        self._queue(client).append(_Join(group, client.pid))
 
     def leave(self, client: LocalClient, group: bytes, reason: Reason) -> None:
         """Submit that the client leaves."""
-        self._open.pop(client, None)
-        self._entries.append(_Leave(group, client.pid, reason))
+        self._queue(client).append(_Leave(group, client.pid, reason))
 
     def batch(
         self,
@@ -119,58 +129,53 @@ class Outbox:
         size: int,
     ) -> None:
         """Submit a batch of *size* bytes, given in pieces."""
-        entry = self._open.get(client)
-        if entry is None or entry.group != group or entry.guarantee != guarantee or entry.size + size > BATCH_BYTES_MAX:
+        queue = self._queue(client)
+        entry = queue[-1] if queue else None
+        if (
+            not isinstance(entry, _Batch)
+            or entry.size + size > BATCH_BYTES_MAX
+            or entry.group != group
+            or entry.guarantee != guarantee
+        ):
             entry = _Batch(client, group, guarantee)
-            self._entries.append(entry)
-            self._open[client] = entry
+            queue.append(entry)
         entry.count += count
         entry.size += size
-        self._waiting_bytes += size
         entry.cost += BATCH_COST_BYTES + size
         entry.pieces += pieces
+        self._waiting_bytes += size
 
     def account(self, payload_bytes: int) -> None:
         """Something was submitted past the outbox (a state, which does not wait for credit)."""
-        self._credit -= payload_bytes
-        self._submitted.append(_Submitted(payload_bytes))
+        self._submit(_Submitted(payload_bytes))
 
     def take(self, life: int, ring: RingId) -> tuple[list[SubmitItem], list[bytes]]:
         """What may be submitted now, with its payloads.
 
-        The first entry goes out whatever its size when nothing else is on the way, so that a credit smaller than a
-        message cannot stop the flow for ever.
+        Something goes out whatever its size when nothing else is on the way, so that a credit smaller than a message
+        cannot stop the flow for ever.
         """
         items: list[SubmitItem] = []
         payloads: list[bytes] = []
-        while self._entries:
-            entry = self._entries[0]
-            batch = entry if isinstance(entry, _Batch) else None
-            if self._submitted and entry.size + HEADER_ALLOWANCE_BYTES > self._credit:
+        fruitless = 0
+        while fruitless < len(self._queues):
+            client, queue = next(iter(self._queues.items()))
+            transfer = self._transfers.get(client)
+            size = self._next_size(queue, transfer)
+            if size is None:
+                fruitless += 1
+            elif self._must_wait(size, is_batch=transfer is not None or isinstance(queue[0], _Batch)):
                 break
-            if batch is not None and self._may_grow():
-                break
-            self._entries.popleft()
-            self._waiting_bytes -= entry.size
-            payload = enclose_header(entry.header(life, ring), batch.pieces if batch else ())
-            items.append(SubmitItem(Lane.APPLICATION, batch.guarantee if batch else Guarantee.AGREED))
-            payloads.append(payload)
-            self._credit -= len(payload)
-            if batch is None:
-                self._submitted.append(_Submitted(len(payload)))
             else:
-                self._submitted.append(_Submitted(len(payload), batch.client, batch.cost))
-                if self._open.get(batch.client) is batch:
-                    del self._open[batch.client]
+                fruitless = 0
+                guarantee, payload = self._next(client, queue, life, ring)
+                items.append(SubmitItem(Lane.APPLICATION, guarantee))
+                payloads.append(payload)
+            if queue or client in self._transfers:
+                self._queues.move_to_end(client)
+            else:
+                del self._queues[client]
         return items, payloads
-
-    def _may_grow(self) -> bool:
-        """Whether what waits is better sent later, in one piece with what comes: when the ring has taken something.
-
-        Without it every message of a program that sends one by one would be a submission, and a wake-up of the ring's
-        process, of its own.
-        """
-        return len(self._submitted) >= ON_THE_WAY_ENOUGH and self._waiting_bytes < WORTHWHILE_BYTES
 
     def credited(self, payload_bytes: int) -> list[tuple[LocalClient, int]]:
         """The ring took *payload_bytes*; returns whose batches those were, and the credit they took."""
@@ -180,6 +185,101 @@ class Outbox:
         while self._submitted and self._submitted[0].payload_bytes <= self._settled:
             done = self._submitted.popleft()
             self._settled -= done.payload_bytes
+            self._on_the_way -= done.payload_bytes
             if done.client is not None:
                 taken[done.client] = taken.get(done.client, 0) + done.cost
         return list(taken.items())
+
+    def transferred(self, number: int) -> tuple[LocalClient, int] | None:
+        """A transfer of this node was delivered; returns whose it was and the credit it took."""
+        for client, transfer in self._transfers.items():
+            if transfer.number == number:
+                del self._transfers[client]
+                if not self._queues[client]:
+                    del self._queues[client]
+                return client, transfer.batch.cost
+        return None
+
+    def begin_anew(self, numbers: Collection[int]) -> None:
+        """These transfers were broken off by a change of the ring: they start again, under new numbers."""
+        for transfer in self._transfers.values():
+            if transfer.number in numbers:
+                self._waiting_bytes += transfer.sent
+                transfer.number, transfer.sent = self._next_number(), 0
+
+    # -- inside
+
+    def _queue(self, client: LocalClient) -> deque[_Entry]:
+        queue = self._queues.get(client)
+        if queue is None:
+            queue = self._queues[client] = deque()
+        return queue
+
+    def _next_size(self, queue: deque[_Entry], transfer: _Transfer | None) -> int | None:
+        """Bytes of what the client would submit next; None: nothing at the moment."""
+        if transfer is not None:
+            return min(PART_BYTES, len(transfer.body) - transfer.sent) or None
+        size = queue[0].size
+        if size <= WHOLE_BYTES_MAX:
+            return size
+        return PART_BYTES if len(self._transfers) < TRANSFERS_MAX else None
+
+    def _must_wait(self, size: int, *, is_batch: bool) -> bool:
+        """Whether nothing more should go out before the ring has taken something.
+
+        Little batches are better sent later, in one piece with what comes.  Without that every message of a program
+        that sends one by one would be a submission, and a wake-up of the ring's process, of its own.
+        """
+        if not self._submitted:
+            return False
+        if size + HEADER_ALLOWANCE_BYTES > self._credit or self._on_the_way >= ON_THE_WAY_BYTES:
+            return True
+        return is_batch and len(self._submitted) >= ON_THE_WAY_ENOUGH and self._waiting_bytes < WORTHWHILE_BYTES
+
+    def _next(self, client: LocalClient, queue: deque[_Entry], life: int, ring: RingId) -> tuple[Guarantee, bytes]:
+        """Submit what is next of the client's."""
+        transfer = self._transfers.get(client)
+        if transfer is not None:
+            return self._next_part(transfer, life, ring)
+        entry = queue.popleft()
+        match entry:
+            case _Join(group, pid):
+                return Guarantee.AGREED, self._submit_header(ProcJoin(group, pid, life))
+            case _Leave(group, pid, reason):
+                return Guarantee.AGREED, self._submit_header(ProcLeave(group, pid, life, reason))
+            case _Batch() if entry.size > WHOLE_BYTES_MAX:
+                transfer = _Transfer(self._next_number(), entry, memoryview(b"".join(entry.pieces)))
+                entry.pieces.clear()
+                self._transfers[client] = transfer
+                return self._next_part(transfer, life, ring)
+            case _Batch():
+                self._waiting_bytes -= entry.size
+                header = Mcast(entry.group, client.pid, life, entry.count, entry.guarantee, ring)
+                payload = enclose_header(header, entry.pieces)
+                self._submit(_Submitted(len(payload), client, entry.cost))
+                return entry.guarantee, payload
+
+    def _next_part(self, transfer: _Transfer, life: int, ring: RingId) -> tuple[Guarantee, bytes]:
+        batch, body, start = transfer.batch, transfer.body, transfer.sent
+        piece = body[start : start + PART_BYTES]
+        transfer.sent += len(piece)
+        self._waiting_bytes -= len(piece)
+        group, pid, number = batch.group, batch.client.pid, transfer.number
+        header = Part(group, pid, life, batch.count, batch.guarantee, ring, number, offset=start, total=len(body))
+        # What is safe includes all that is ordered before it, so the guarantee of the last part is that of all.
+        last = transfer.sent == len(body)
+        return batch.guarantee if last else Guarantee.AGREED, self._submit_header(header, (piece,))
+
+    def _submit_header(self, header: ProcJoin | ProcLeave | Part, body: Iterable[memoryview] = ()) -> bytes:
+        payload = enclose_header(header, body)
+        self._submit(_Submitted(len(payload)))
+        return payload
+
+    def _submit(self, submitted: _Submitted) -> None:
+        self._credit -= submitted.payload_bytes
+        self._on_the_way += submitted.payload_bytes
+        self._submitted.append(submitted)
+
+    def _next_number(self) -> int:
+        self._last_transfer += 1
+        return self._last_transfer

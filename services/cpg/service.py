@@ -21,10 +21,11 @@ from ...ipc.endpoints import Credentials
 from ...ipc.errors import ConnectionLost, NotFound, TotemdError, TryAgain
 from ...ipc.messages.common import Hello, Welcome
 from ...ipc.messages.control import GroupInfo, GroupsAnswer, GroupsQuestion, Metric, MetricsAnswer, MetricsQuestion
-from ...ipc.messages.cpg import CLIENT_CREDIT_BYTES, FROM_CLIENT
+from ...ipc.messages.cpg import FROM_CLIENT
 from ...ipc.messages.stream import TO_SERVICE, Attached, Credit, Delivered, Events
 from ...ipc.paths import CPG_SOCKET, TOTEM_SOCKET
 from ...ipc.server import Closed, Server
+from .audience import ClientLimits
 from .effects import Dismiss, Effect, Note, ToClients, ToRing
 from .engine import SERVICE, Engine, FromClient
 from .wire import LIFE_BITS
@@ -35,6 +36,10 @@ STOP_SECONDS = 0.4
 NOTES_SECONDS = 10.0
 NOTES_BURST = 20
 """At most so many equal log lines in so many seconds."""
+
+
+CLOCK_SECONDS = 0.5
+"""How often it is looked at who has stopped reading."""
 
 
 class CpgProcess:
@@ -52,6 +57,8 @@ class CpgProcess:
         self._flush_scheduled = False
         self._notes: dict[str, RateLimited] = {}
         self._all_left: asyncio.Event | None = None
+        self._clock: asyncio.TimerHandle | None = None
+        self._engine.limit(_limits(context.configuration))
 
     # -- executive.runtime.child.ChildProgram
 
@@ -60,10 +67,13 @@ class CpgProcess:
         run_dir, node_id = self._context.run_dir, self._context.configuration.local_node_id
         self._server = Server(run_dir / CPG_SOCKET, FROM_CLIENT, self, node_id=node_id, mode=SHARED_SOCKET_MODE)
         self._totem = Connection(run_dir / TOTEM_SOCKET, SERVICE, TO_SERVICE, self, f"totemd {VERSION}")
+        self._clock = self._loop.call_later(CLOCK_SECONDS, self._tick)
 
     def reconfigure(self, configuration: Configuration) -> None:
-        """Take over who may connect; who is connected stays."""
+        """Take over who may connect, and what clients may do; who is connected stays."""
         self._gate.rules = configuration.access
+        self._engine.limit(_limits(configuration))
+        self._turn()
 
     def answer(self, question: Question) -> Answer:
         """The groups of the cluster as this node knows them, or this process's numbers."""
@@ -82,6 +92,8 @@ class CpgProcess:
         """Let the members of this node leave, so that others see processes end and not a node fail."""
         if self._server is None or self._totem is None:
             return
+        if self._clock is not None:
+            self._clock.cancel()
         self._all_left = asyncio.Event()
         waits = self._engine.stop()
         self._server.close()
@@ -134,7 +146,7 @@ class CpgProcess:
     def admit(self, hello: Hello, credentials: Credentials) -> int:
         """Whoever the `uidgid` rules allow."""
         self._gate.require(credentials, self._loop.time())
-        return CLIENT_CREDIT_BYTES
+        return self._engine.audience.limits.credit_bytes
 
     def opened(self, session: Session) -> None:
         """A client."""
@@ -153,6 +165,11 @@ class CpgProcess:
         self._turn()
 
     # -- the engine's effects
+
+    def _tick(self) -> None:
+        self._clock = self._loop.call_later(CLOCK_SECONDS, self._tick)
+        self._engine.time_passed(CLOCK_SECONDS)
+        self._turn()
 
     def _turn(self) -> None:
         if not self._flush_scheduled:
@@ -227,3 +244,8 @@ class CpgProcess:
         return tuple(Metric(f"totemd_{name}", "gauge", value, text) for name, value, text in gauges) + tuple(
             Metric(f"totemd_{name}_total", "counter", value, text) for name, value, text in totals
         )
+
+
+def _limits(configuration: Configuration) -> ClientLimits:
+    options = configuration.cpg
+    return ClientLimits(options.max_message_size, options.backlog, options.unread_timeout / 1000)

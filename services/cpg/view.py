@@ -57,6 +57,11 @@ class ClientView:
         return self._channel.connected
 
     @property
+    def message_bytes_max(self) -> int:
+        """The longest message that may be sent through this node: 1 MiB unless its configuration raises it."""
+        return self._channel.message_bytes_max
+
+    @property
     def ring(self) -> RingChange | None:
         """The ring as last told; None while this node has none."""
         return self._channel.ring

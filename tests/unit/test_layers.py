@@ -106,6 +106,7 @@ LAYERS = (
             "batches",
             "events",
             "lookup",
+            "transfers",
         )
     ),
     Layer("sam", ("ipc", "executive.runtime", "executive.config.model", "services.cpg", "aio")),

@@ -21,6 +21,7 @@ from totemd.ipc.messages.cpg import (
     Failed,
     Join,
     Leave,
+    Limits,
     Messages,
     Multicast,
     Ring,
@@ -28,6 +29,7 @@ from totemd.ipc.messages.cpg import (
 )
 from totemd.ipc.messages.stream import Attached, Delivered, Epoch, Regular, ServiceList, Submit, Synchronised
 from totemd.services.cpg import audience
+from totemd.services.cpg.audience import ClientLimits
 from totemd.services.cpg.effects import Dismiss, Note, ToClients, ToRing
 from totemd.services.cpg.engine import Engine
 from totemd.services.cpg.memberships import LocalClient
@@ -148,7 +150,7 @@ def bench() -> Bench:
 
 def test_a_client_learns_the_ring_first_and_its_own_join_as_first_event(bench: Bench) -> None:
     client = bench.client()
-    assert bench.got(client) == [Ring(RING, (1, 2))]
+    assert bench.got(client) == [Limits(MESSAGE_BYTES_MAX), Ring(RING, (1, 2))]
     bench.say(client, Join(b"g"))
     assert headers(bench.submitted) == [ProcJoin(b"g", 10, LIFE)]
     bench.deliver(2, enclose_header(ProcJoin(b"g", 5, OTHER_LIFE)))
@@ -360,22 +362,51 @@ def test_a_client_that_ignores_its_credit_is_dismissed(bench: Bench) -> None:
     assert isinstance(bench.got(client)[-1], Refused)
 
 
-def test_a_client_that_does_not_read_is_expelled_and_the_others_go_on(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(audience, "BACKLOG_BYTES_MAX", 100_000)
+def test_a_client_that_does_not_read_is_expelled_and_the_others_go_on(bench: Bench) -> None:
+    bench.engine.limit(ClientLimits(backlog_bytes=100_000))
     lazy, busy = bench.member(10), bench.member(20)
     bench.got(lazy)
-    for _ in range(8):
+    for _ in range(6):
         bench.say(busy, Multicast(b"g", 1), batch(b"x" * 30_000))
         bench.loop_back()
         bench.say(busy, Consumed(len(bench.got(busy))))
     assert bench.dismissed == [lazy]
-    assert isinstance(bench.got(lazy)[-1], Expelled)
+    last = bench.got(lazy)[-1]
+    assert isinstance(last, Expelled) and "cpg.backlog is 100000" in last.why
     bench.loop_back()
     assert bench.engine.state.members(b"g") == ((1, 20),)
     assert bench.engine.audience.unread == sum(each.unread for each in bench.engine.audience.clients) < 100_000
     assert bench.engine.counters.expelled == 1
+
+
+def test_a_client_that_reads_nothing_for_too_long_is_expelled(bench: Bench) -> None:
+    bench.engine.limit(ClientLimits(unread_seconds=2.0))
+    lazy, slow, idle = bench.member(10), bench.member(20), bench.member(30, b"other")
+    for client in (lazy, slow, idle):
+        bench.say(client, Consumed(1_000))
+    bench.say(slow, Multicast(b"g", 2), batch(b"x", b"y"))
+    bench.loop_back()
+    for _ in range(4):
+        bench.engine.time_passed(1.0)
+        bench.run()
+        bench.say(slow, Multicast(b"g", 1), batch(b"more"))
+        bench.loop_back()
+        bench.say(slow, Consumed(1))
+    assert bench.dismissed == [lazy]
+    last = bench.got(lazy)[-1]
+    assert isinstance(last, Expelled) and "nothing was read for 3 s; cpg.unread_timeout is 2 s" in last.why
+    assert bench.engine.state.members(b"g") == ((1, 20),)
+
+
+def test_a_new_limit_is_told_to_all_and_counts_at_once(bench: Bench) -> None:
+    bench.engine.limit(ClientLimits(message_bytes=3 * MESSAGE_BYTES_MAX))
+    client = bench.member()
+    bench.engine.limit(ClientLimits(message_bytes=2 * MESSAGE_BYTES_MAX))
+    bench.run()
+    assert bench.got(client) == [Limits(2 * MESSAGE_BYTES_MAX)]
+    bench.say(client, Multicast(b"g", 1), batch(bytes(2 * MESSAGE_BYTES_MAX + 1)))
+    failed = bench.got(client)[-1]
+    assert isinstance(failed, Failed) and failed.status is Status.TOO_LARGE and "2097152" in failed.detail
 
 
 def test_all_clients_together_are_bounded_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

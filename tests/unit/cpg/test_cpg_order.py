@@ -11,6 +11,7 @@ from histories import check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from totemd.ipc.ids import Guarantee
+from totemd.services.cpg import outbox
 
 NODES = (1, 2, 3)
 PIDS = (10, 20)
@@ -134,15 +135,24 @@ def fault(bus: Bus, chance: random.Random, node_id: int, pid: int) -> None:
                 node.die(pid)
 
 
+@pytest.fixture(params=["whole", "parts"])
+def travel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the longer messages travel."""
+    if request.param == "parts":
+        monkeypatch.setattr(outbox, "WHOLE_BYTES_MAX", 1_000)
+        monkeypatch.setattr(outbox, "PART_BYTES", 700)
+    return str(request.param)
+
+
 @pytest.mark.parametrize("first", range(0, 200, 50))
-def test_storms(first: int) -> None:
+def test_storms(first: int, travel: str) -> None:
     for seed in range(first, first + 50):
         bus = storm(seed)
         bus.heal()
         try:
             check(bus)
         except AssertionError as error:
-            raise AssertionError(f"storm({seed}): {error}") from error
+            raise AssertionError(f"storm({seed}), {travel}: {error}") from error
 
 
 @given(st.lists(operations, max_size=60))

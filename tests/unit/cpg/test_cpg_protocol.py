@@ -51,6 +51,8 @@ def test_a_member_in_a_few_lines(pair: Rig, stranger: Stranger) -> None:
         stranger.send(type="hello", role="client", protocol=[1, 7], software="a newer minor version", extra={"x": 1})
         welcome, _ = stranger.receive()
         assert welcome["type"] == "welcome" and welcome["node_id"] == 1 and welcome["credit"] >= 1024 * 1024
+        limits, _ = stranger.receive()
+        assert limits == {"type": "limits", "message_bytes": 1024 * 1024}
         ring, _ = stranger.receive()
         assert ring["type"] == "ring" and ring["members"] == [1, 2]
         stranger.send(type="join", group=b"plain")
