@@ -27,6 +27,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--loss", type=float, default=5.0, help="percent of datagrams lost all the time")
     parser.add_argument("--rate", type=float, default=25.0, help="messages per second of each member")
     parser.add_argument("--token", type=int, default=1000, help="token timeout in ms")
+    parser.add_argument("--keep", action="store_true", help="keep the histories and logs of a good run too")
     parser.add_argument("--schedule", action="store_true", help="print the first round's faults, and do nothing")
     return parser.parse_args(arguments)
 
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         loss=given.loss / 100,
         rate=given.rate,
         token_ms=given.token,
+        keep=given.keep,
     )
     if given.schedule:
         for fault in schedule(f"{options.seed}/0", options.round_seconds, range(1, options.nodes + 1)):
@@ -60,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"interrupted; kept: {session.directory}")
         return 1
     print(report.text())
-    if report.complaints:
+    if session.directory.exists():
         print(f"kept: {session.directory}")
     return 1 if report.complaints else 0
 

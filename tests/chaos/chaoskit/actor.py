@@ -12,7 +12,7 @@ from chaoskit.faults import KILLS, NETWORK, PAUSES, Fault, Kind
 from chaoskit.members import Members
 from chaoskit.namespaces import Namespaces
 from chaoskit.weather import rules, weather
-from totemd.ipc.errors import NotFound
+from totemd.ipc.errors import NotFound, TotemdError
 from totemd.testing import Cluster, wait_until
 
 TICK_SECONDS = 0.05
@@ -75,16 +75,25 @@ class Actor:
         self._apply_weather()
         self._loss = kept
         self._look_after_nodes()
-        wait_until(self._all_serve, UP_SECONDS, lambda: f"all nodes serve; {[repr(node) for node in self._cluster]}")
+        healed = time.monotonic()
+        if not (waiting := self._not_serving()):
+            return healed
+        self._say(f"not serving yet: {'; '.join(waiting)}")
+        wait_until(lambda: not self._not_serving(), UP_SECONDS, lambda: f"all serve; {self._not_serving()}")
         return time.monotonic()
 
-    def _all_serve(self) -> bool:
+    def _not_serving(self) -> list[str]:
+        found = []
         for node in self._cluster:
             try:
-                node.wait_for_processes(TICK_SECONDS)
-            except AssertionError:
-                return False
-        return True
+                processes = node.status().processes
+            except TotemdError as error:
+                found.append(f"node {node.node_id}: {error}")
+                continue
+            waiting = [name for name, process in processes.items() if process.state != "running"]
+            if waiting or not processes:
+                found.append(f"node {node.node_id}: {', '.join(waiting) or 'no processes'}")
+        return found
 
     def _begin(self, fault: Fault) -> None:
         try:

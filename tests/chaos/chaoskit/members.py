@@ -89,6 +89,7 @@ class Members:
                 wait_until(self._have_the_last, LAST_SECONDS, "")
                 return
             except NotInTime:
+                self._say(f"no common end yet; last messages seen: {self._ends()}")
                 if time.monotonic() > deadline:
                     raise NotInTime(f"no common end within {seconds:g} s; {self._where()}") from None
 
@@ -125,9 +126,12 @@ class Members:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def _have_the_last(self) -> bool:
-        ends = [self._last_messages(member.history) for member in self._running.values()]
-        senders = {message[:2] for message in ends[0]}
-        return len(senders) == len(self._running) and all(end == ends[0] for end in ends)
+        first, *others = self._ends().values()
+        senders = {message[:2] for message in first}
+        return len(senders) == len(self._running) and all(end == first for end in others)
+
+    def _ends(self) -> dict[int, list[tuple[int, ...]]]:
+        return {node: self._last_messages(member.history) for node, member in self._running.items()}
 
     def _last_messages(self, history: Path) -> list[tuple[int, ...]]:
         lasts = [tuple(json.loads(line)[2]) for line in records.tail(history) if line.startswith('["last"')]

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from simcluster.history import RingKey
 
-TAIL_BYTES = 16_384
-"""What `tail` reads: some hundred records."""
+TAIL_BYTES = 512 * 1024
+"""What `tail` reads: thousands of records; a member that was held up may send many after everybody else's last one."""
 
 
 class Process(NamedTuple):
