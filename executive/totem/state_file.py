@@ -71,7 +71,11 @@ class RingSequenceFile:
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            raise OperationFailed(f"{self.path}: the ring sequence cannot be stored: {error.strerror}") from None
+            raise OperationFailed(
+                f"{self.path}: the ring sequence cannot be stored: {error.strerror}.  Without it the name of a "
+                f"ring might be used twice, so this node forms none.  Make room and make it writable, or name another "
+                f"directory with system.state_dir; then start totemd again"
+            ) from None
 
 
 def _sync_directory(directory: Path) -> None:
