@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,8 +10,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import totemd
 from kit.command import environment
 from totemd.testing import Cluster
+
+NODE_PACKAGES = ("zeromq", "@msgpack/msgpack")
+NPM_SECONDS = 120
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -18,9 +23,12 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 class Program:
     """An example on a node, with its keyboard and its screen."""
 
-    def __init__(self, name: str, cluster: Cluster, node_id: int, *options: str) -> None:
-        command = [sys.executable, str(EXAMPLES / name), *options]
-        variables = environment(COROSYNC_RUN_DIR=str(cluster[node_id].run_dir), PYTHONUNBUFFERED="1")
+    def __init__(self, name: str, cluster: Cluster, node_id: int, *options: str, node_path: str = "") -> None:
+        interpreter = [sys.executable] if name.endswith(".py") else ["node"]
+        command = [*interpreter, str(EXAMPLES / name), *options]
+        variables = environment(
+            COROSYNC_RUN_DIR=str(cluster[node_id].run_dir), PYTHONUNBUFFERED="1", NODE_PATH=node_path
+        )
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=variables
         )
@@ -55,8 +63,10 @@ def programs() -> Iterator[ExitStack]:
         yield stack
 
 
-def start(programs: ExitStack, name: str, cluster: Cluster, node_id: int, *options: str) -> Program:
-    program = Program(name, cluster, node_id, *options)
+def start(
+    programs: ExitStack, name: str, cluster: Cluster, node_id: int, *options: str, node_path: str = ""
+) -> Program:
+    program = Program(name, cluster, node_id, *options, node_path=node_path)
     programs.callback(program.kill)
     return program
 
@@ -83,5 +93,50 @@ def test_counter(trio: Cluster, programs: ExitStack) -> None:
         program.expect("= -2")
 
 
-def test_the_chat_is_as_short_as_promised() -> None:
-    assert len((EXAMPLES / "chat.py").read_text().splitlines()) <= 40
+@pytest.fixture(scope="module")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where Node.js finds what the member in JavaScript needs."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("there is no Node.js (node, npm) on this machine")
+    folder = tmp_path_factory.mktemp("npm")
+    command = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder), *NODE_PACKAGES]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=NPM_SECONDS, check=False)
+        load = "; ".join(f"require('{name}')" for name in NODE_PACKAGES)
+        path = str(folder / "node_modules")
+        loads = subprocess.run(["node", "-e", load], env=environment(NODE_PATH=path), capture_output=True, check=False)
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"npm could not install {', '.join(NODE_PACKAGES)} within {NPM_SECONDS} s")
+    if loads.returncode:
+        pytest.skip(f"npm could not install {', '.join(NODE_PACKAGES)}: {done.stderr.strip()[-200:]}")
+    return path
+
+
+def talk_with_a_plain_member(cluster: Cluster, programs: ExitStack, name: str, node_path: str = "") -> None:
+    run_dir = str(cluster[2].run_dir)
+    with cluster[1].client() as client, client.join("plain") as group:
+        plain = start(programs, name, cluster, 2, run_dir, "plain", "hello from outside", node_path=node_path)
+        while not (isinstance(event := group.receive(timeout=30), totemd.Message)):
+            pass
+        assert (event.sender.node_id, bytes(event.payload)) == (2, b"hello from outside")
+        plain.expect("node 2: hello from outside")
+        group.mcast_many([b"first", b"second", b"bye"])
+        assert plain.expect("first") == "node 1: first\n"
+        plain.expect("node 1: bye")
+        assert plain.close() == 0
+        while not (isinstance(event, totemd.ConfigChange) and event.left):
+            event = group.receive(timeout=30)
+        assert event.left[0].reason is totemd.Reason.PROCESS_DOWN
+
+
+def test_a_member_without_our_package(trio: Cluster, programs: ExitStack) -> None:
+    talk_with_a_plain_member(trio, programs, "plain_member.py")
+
+
+def test_a_member_in_javascript(trio: Cluster, programs: ExitStack, node_modules: str) -> None:
+    talk_with_a_plain_member(trio, programs, "plain_member.cjs", node_modules)
+
+
+@pytest.mark.parametrize(("name", "lines"), [("chat.py", 40), ("plain_member.py", 39), ("plain_member.cjs", 39)])
+def test_examples_are_as_short_as_promised(name: str, lines: int) -> None:
+    assert len((EXAMPLES / name).read_text().splitlines()) <= lines
