@@ -70,6 +70,8 @@ class WatchedEngine(Engine):
         """Where each node's service was last announced to be gone."""
         self._complete: set[RingKey] = set()
         self._path: list[str] = []
+        self._just_completed: Exchange | None = None
+        """By the event that is being handled."""
 
     def attach(self, attached: Attached, credit: int, life: int) -> None:
         """A stream begins: nobody else came the same way."""
@@ -80,6 +82,7 @@ class WatchedEngine(Engine):
 
     def event(self, event: StreamEvent, payload: bytes | memoryview = b"") -> None:
         """The next event of the stream."""
+        self._just_completed = None
         match event:
             case Delivered(ring=ring, position=position):
                 self._here = self._next(ring, position)
@@ -113,7 +116,7 @@ class WatchedEngine(Engine):
         ring, position = ring_key(done.epoch.ring), done.epoch.position
         self._complete.add(ring)
         self._machine.completed(ring, position, self._here)
-        self._cause = Exchange(ring, position, " ".join(self._path))
+        self._cause = self._just_completed = Exchange(ring, position, " ".join(self._path))
         super()._completed(done)
         self._path = [f"exchange {ring}:{position}"]
         self._cause = None
@@ -121,7 +124,8 @@ class WatchedEngine(Engine):
     def _tell(self, changes: Iterable[Change]) -> None:
         changes = list(changes)
         if self._cause is None and changes and changes[0].left:
-            self._cause = self._down.get(changes[0].left[0].node_id)
+            # What waited for an exchange is part of it: who came another way never knew who is gone here.
+            self._cause = self._just_completed or self._down.get(changes[0].left[0].node_id)
             super()._tell(changes)
             self._cause = None
         else:
