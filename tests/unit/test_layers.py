@@ -109,6 +109,14 @@ LAYERS = (
             "transfers",
         )
     ),
+    Layer("services.replica", ("ipc", "services.cpg")),
+    *(
+        Layer(f"services.replica.{name}", (*VOCABULARY, "services.cpg.events", "services.replica"), WORLD)
+        for name in (
+            *("census", "core", "donor", "effects", "errors", "follower", "history", "machine", "messages"),
+            *("pending", "policy", "roster", "transfer", "view"),
+        )
+    ),
     Layer("sam", ("ipc", "executive.runtime", "executive.config.model", "services.cpg", "aio")),
     Layer("sam.machine", (*VOCABULARY, "ipc.messages", "sam"), WORLD),
     Layer("__init__", ("ipc", "services.cpg", "aio")),

@@ -1,0 +1,1 @@
+"""Replicated state machines over a closed process group."""

@@ -1,0 +1,28 @@
+"""What a replica raises, besides the errors of the group itself."""
+
+from __future__ import annotations
+
+from ...ipc.errors import OperationFailed
+
+
+class Rejected(Exception):
+    """Raised by `apply`: the command is refused, the same on every replica, and nothing was changed.
+
+    `submit` raises it at the member that proposed the command; the other replicas go on.  Any other exception of
+    `apply` is a mistake in the state machine and ends the replica.
+    """
+
+
+class OutcomeUnknown(OperationFailed):
+    """The command was sent, and then this member was away or lost its place: it was applied once, or never.
+
+    It will not be applied later.  Read the state before you propose it again.
+    """
+
+
+class IncompatibleState(OperationFailed):
+    """No replica of the group can give a snapshot in a format that this state machine accepts."""
+
+
+class TransferFailed(OperationFailed):
+    """The state could not be had: more was written during each transfer than a joiner keeps."""

@@ -1,0 +1,88 @@
+"""What an application writes to have its state replicated, and what is found out about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, runtime_checkable
+
+from ...ipc.errors import InvalidArgument
+from ...ipc.ids import Address
+from .effects import Snapshot
+
+
+@runtime_checkable
+class StateMachine(Protocol):
+    """A state that changes by commands only.
+
+    All replicas start alike, apply the same commands in the same order, and so have the same state.  `apply` must
+    therefore be deterministic: no clock, no randomness, no files, no order of a `set`; such things go into the command.
+
+    Optional, and looked for when a replica is made:
+
+    * `snapshot_format: int` (1): number of the format that `snapshot` writes; raise it when that changes.
+    * `accepts_formats: Iterable[int]` (that one): what `restore` reads.  A replica that can read none of those that the
+      group offers is refused with `IncompatibleState`, and the others do not notice.
+    * `members_changed(members)`: a state machine that depends on who is there is told in the order of the commands,
+      after members left and when work begins; part of the state as commands are.
+    * `summary() -> bytes`: what a merge may be decided by (see `Available.choose`).
+    * `superseded()`: another part of the group won a merge, and `restore` follows.  The last look at what is lost.
+    """
+
+    def apply(self, command: bytes) -> Any:
+        """Apply a command; what it returns is what `submit` returns where it was proposed.
+
+        Raises:
+            Rejected: the command is refused, everywhere alike, and has changed nothing.
+        """
+
+    def snapshot(self) -> Snapshot:
+        """The state as bytes, or as parts that are read while it is sent: they must not change any more."""
+
+    def restore(self, snapshot: bytes) -> None:
+        """Replace the state by the one in the snapshot."""
+
+
+class Machine:
+    """A state machine with its optional parts filled in."""
+
+    def __init__(self, machine: StateMachine) -> None:
+        if not isinstance(machine, StateMachine):
+            raise InvalidArgument(f"a state machine has apply, snapshot and restore; {type(machine).__name__} has not")
+        self.machine = machine
+        self.snapshot_format: int = getattr(machine, "snapshot_format", 1)
+        self.accepts_formats: Iterable[int] = tuple(getattr(machine, "accepts_formats", (self.snapshot_format,)))
+        self._members_changed: Callable[[tuple[Address, ...]], None] | None = getattr(machine, "members_changed", None)
+        self._summary: Callable[[], bytes] | None = getattr(machine, "summary", None)
+        self._superseded: Callable[[], None] | None = getattr(machine, "superseded", None)
+
+    @property
+    def tells_members(self) -> bool:
+        """Whether it wants to know the members."""
+        return self._members_changed is not None
+
+    def members_changed(self, members: tuple[Address, ...]) -> None:
+        """Tell it."""
+        if self._members_changed is not None:
+            self._members_changed(members)
+
+    def summary(self) -> bytes:
+        """What it says of its state; at most `SUMMARY_BYTES_MAX`."""
+        summary = b"" if self._summary is None else self._summary()
+        if len(summary) > SUMMARY_BYTES_MAX:
+            raise InvalidArgument(f"a summary has at most {SUMMARY_BYTES_MAX} bytes; this one has {len(summary)}")
+        return summary
+
+    def snapshot(self) -> Iterable[bytes]:
+        """The parts of its state."""
+        snapshot = self.machine.snapshot()
+        return (bytes(snapshot),) if isinstance(snapshot, bytes | bytearray | memoryview) else snapshot
+
+    def restore(self, snapshot: bytes, replaces: bool) -> None:
+        """Give it a state."""
+        if replaces and self._superseded is not None:
+            self._superseded()
+        self.machine.restore(snapshot)
+
+
+SUMMARY_BYTES_MAX = 4096
+"""A summary travels with every answer to a census."""

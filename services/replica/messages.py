@@ -1,0 +1,130 @@
+"""What replicas say to each other in their group: msgpack arrays, told apart by their first element."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+
+from ...ipc.errors import MalformedMessage
+from ...ipc.ids import MESSAGE_BYTES_MAX, NodeNumber, Sequence
+from .history import History
+
+REPLICA_PROTOCOL: Final = 1
+"""Version of these messages.  A member of another version is not understood, and is treated as one that is silent."""
+
+HEADER_BYTES_MAX: Final = 512
+"""Room in a message for everything but what the application gave."""
+
+COMMAND_BYTES_MAX: Final = MESSAGE_BYTES_MAX - HEADER_BYTES_MAX
+"""Largest command."""
+
+Where = tuple[NodeNumber, Annotated[int, msgspec.Meta(ge=0)]]
+"""An address on the wire."""
+
+Mark = Annotated[bytes, msgspec.Meta(max_length=64)]
+"""A name that nobody else gives: of a census, of a transfer."""
+
+
+class Command(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """What all replicas apply, if its sender is active where it stands in the order."""
+
+    number: Sequence
+    """Counts what the sender proposes, in this life and its earlier ones."""
+    payload: bytes
+
+
+class Barrier(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A command without effect: when it comes back, everything before it has been applied."""
+
+    number: Sequence
+
+
+class Confirm(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Sent after the sender has applied its own commands up to this one: see `Pending`."""
+
+    number: Sequence
+
+
+class TakeCensus(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Everybody, say what you have.  A later one replaces an earlier one."""
+
+    mark: Mark
+    forced: bool = False
+    """A person takes the responsibility: whoever is here works with what is here."""
+    version: Sequence = REPLICA_PROTOCOL
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """The answer to a census."""
+
+    census: Mark
+    life: Sequence
+    """Counts the times that the sender has joined."""
+    live: bool
+    """Its state follows the order."""
+    history: History | None
+    """Of the state that it has, live or not; None: it has none."""
+    mates: tuple[tuple[NodeNumber, Annotated[int, msgspec.Meta(ge=0)], Sequence], ...] = ()
+    """The active members that it knows, itself included, with their ranks; they have the same history."""
+    summary: bytes = b""
+    """What the application wants a merge to be decided by."""
+
+
+class Close(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """The census has waited long enough for those who are silent."""
+
+    census: Mark
+
+
+class Want(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """The sender has no state and follows no transfer."""
+
+    life: Sequence
+    avoid: tuple[Where, ...] = ()
+    """Donors that did not send, or whose format the sender cannot read."""
+
+
+class Cut(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Here the sender takes the snapshot that it will transfer to the receivers."""
+
+    transfer: Mark
+    receivers: tuple[Where, ...]
+    snapshot_format: Sequence = 1
+
+
+class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """A part of a snapshot, in their order."""
+
+    transfer: Mark
+    index: Sequence
+    data: bytes
+    history: History | None = None
+    """In the first one: what the state is."""
+    is_last: bool = False
+
+
+class Ready(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """The sender has restored the state and is active from here on."""
+
+    life: Sequence
+
+
+Said = Command | Barrier | Confirm | TakeCensus | Standing | Close | Want | Cut | Chunk | Ready
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Said)
+encode = _ENCODER.encode
+
+
+def decode(payload: bytes) -> Said:
+    """What a message of the group says.
+
+    Raises:
+        MalformedMessage: it is no replica's.
+    """
+    try:
+        said: Said = _DECODER.decode(payload)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise MalformedMessage(f"not a message of a replica: {error}") from None
+    return said

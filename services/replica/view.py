@@ -1,0 +1,59 @@
+"""What the asyncio and the blocking replica have in common: what they show."""
+
+from __future__ import annotations
+
+from ...ipc.errors import NotMember
+from ...ipc.ids import Address
+from .driver import Driver
+from .effects import Status
+from .machine import StateMachine
+
+PROPOSALS_MAX = 4096
+"""Commands of one replica that are on their way at a time; further ones wait."""
+
+
+class ReplicaView:
+    """What a replica shows."""
+
+    def __init__(self, machine: StateMachine) -> None:
+        self.machine = machine
+        """For reading.  Changes go through `submit`."""
+        self._driver: Driver | None = None
+
+    @property
+    def status(self) -> Status:
+        """Where this replica stands."""
+        return Status.JOINING if self._driver is None else self._driver.core.status
+
+    @property
+    def address(self) -> Address:
+        """This member."""
+        return self._require_driver().core.me
+
+    @property
+    def members(self) -> tuple[Address, ...]:
+        """The group, as far as its events have been taken in."""
+        return () if self._driver is None else self._driver.core.members
+
+    @property
+    def active_members(self) -> tuple[Address, ...]:
+        """Those who have the state and may work, oldest first."""
+        if self._driver is None:
+            return ()
+        ranks = self._driver.core.roster.ranks
+        return tuple(sorted(ranks, key=lambda member: (ranks[member], member)))
+
+    @property
+    def applied(self) -> int:
+        """Commands that the state here has seen, since there is one."""
+        history = None if self._driver is None else self._driver.core.follower.history
+        return 0 if history is None else history.applied
+
+    def _require_driver(self) -> Driver:
+        if self._driver is None:
+            raise NotMember("the replica has not joined its group: use it with `with` or `async with`")
+        return self._driver
+
+    def __repr__(self) -> str:
+        kind, machine = type(self), type(self.machine).__name__
+        return f"<{kind.__module__}.{kind.__qualname__} of {machine}, {self.status.value}>"
