@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "never")
 
 RUN = Path(__file__).with_name("run.py")
 
-SHORT = Options(nodes=3, seconds=16.0, seed=20, loss=0.05, warm_up_seconds=3.0, slack_seconds=3.0)
+SHORT = Options(nodes=3, seconds=16.0, seed=20, loss=0.05, warm_up_seconds=3.0, growth_max=0.5, slack_seconds=3.0)
 """With start, end and what it takes to become one ring again: about half a minute."""
 
 

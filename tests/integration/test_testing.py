@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from kit.command import alive, environment
 from totemd.ipc.errors import OperationFailed
@@ -69,3 +70,10 @@ def test_one_process_can_be_killed_and_named(trio: Cluster) -> None:
     wait_until(lambda: trio[1].status().processes["sam"].pid not in (0, before), 20, "sam is back")
     assert trio[1].status().processes["sam"].restarts >= 1
     assert trio[1].pid() == os.getpgid(trio[1].pid())
+
+
+def test_a_node_can_be_started_by_another_program() -> None:
+    with Cluster(2, faults=False, port=5405, launchers={2: ["env", "LAUNCHED=yes"]}) as cluster:
+        environments = [psutil.Process(node.pid()).environ() for node in cluster]
+        assert ["LAUNCHED" in each for each in environments] == [False, True]
+        assert cluster.port == 5405

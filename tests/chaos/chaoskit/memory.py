@@ -22,6 +22,7 @@ class Memory:
 
     before: dict[tuple[int, str], int] = field(default_factory=dict)
     after: dict[tuple[int, str], int] = field(default_factory=dict)
+    growth_max: float = GROWTH_MAX
     highest: dict[str, int] = field(default_factory=dict)
     """By role, at any time that was looked at."""
 
@@ -56,9 +57,9 @@ class Memory:
     def complaints(self) -> list[str]:
         """Roles that have grown too much."""
         return [
-            f"memory: a {role} process has grown by {self.growth(role):.0%}, and may by {GROWTH_MAX:.0%}"
+            f"memory: a {role} process has grown by {self.growth(role):.0%}, and may by {self.growth_max:.0%}"
             for role in ROLES
-            if self.growth(role) > GROWTH_MAX
+            if self.growth(role) > self.growth_max
         ]
 
     def lines(self) -> list[str]:

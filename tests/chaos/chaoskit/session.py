@@ -15,7 +15,7 @@ from chaoskit.actor import TICK_SECONDS, Actor
 from chaoskit.faults import Kind, schedule
 from chaoskit.judge import configurations, judge
 from chaoskit.members import Members
-from chaoskit.memory import Memory
+from chaoskit.memory import GROWTH_MAX, Memory
 from chaoskit.namespaces import Namespaces, leftovers, remove_leftovers
 from simcluster.violation import Violation
 from totemd.testing import Cluster
@@ -52,6 +52,8 @@ class Options:
     warm_up_seconds: float = WARM_UP_SECONDS
     keep: bool = False
     """Whether histories and logs stay even if nothing was wrong."""
+    growth_max: float = GROWTH_MAX
+    """Share by which a process may grow after the warm-up; see `memory`."""
     slack_seconds: float = 0.0
     """What the time until one ring may exceed its limit by, where other work has the processors too."""
 
@@ -108,7 +110,7 @@ class Session:
         self._options = options
         self._began = time.monotonic()
         self._say_line = say
-        self.report = Report()
+        self.report = Report(memory=Memory(growth_max=options.growth_max))
         self.directory = Path(tempfile.mkdtemp(prefix=f"totemd-chaos-{os.getpid()}-"))
         """The members' histories, and the nodes' logs if something was wrong; removed otherwise."""
 
