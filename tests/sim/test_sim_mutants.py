@@ -85,5 +85,5 @@ def test_a_measurement_counts_seeds_and_names_properties() -> None:
     assert (measured.caught, measured.first) == (2, 0)
     assert ("W3", 2) in measured.properties
     text = report_text([measured])
-    assert "| not_persisted | the ring sequence is never made durable | 5 seeds | 100 % |" in text
+    assert "| not_persisted | the ring sequence is never made durable | 5 seeds | 2 of 2 seeds | " in text
     assert "- `not_persisted`: ring.Ring.take_effects: without `Persist`" in text

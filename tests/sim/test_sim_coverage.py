@@ -1,0 +1,62 @@
+"""What runs exercise is counted, and held against the tables of the core."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from simcluster.cli import main
+from simcluster.cluster import Cluster
+from simcluster.coverage import REQUIRED, missing, table
+from simcluster.coverage_cells import declared_steps, required_cells, undeclared, unvisited
+from simcluster.mutants import find
+from simcluster.options import derive
+from totemd.executive.totem.core.transitions import UNREACHABLE, cells
+
+SEEDS = range(20, 26)
+
+
+@pytest.fixture(scope="module")
+def seen() -> Counter[str]:
+    """What a few runs have exercised."""
+    total: Counter[str] = Counter()
+    for seed in SEEDS:
+        total.update(Cluster(derive(seed)).run().coverage)
+    return total
+
+
+def test_nothing_happens_that_the_tables_exclude(seen: Counter[str]) -> None:
+    assert undeclared(seen) == []
+
+
+def test_a_few_runs_visit_most_cells_and_take_the_ordinary_steps(seen: Counter[str]) -> None:
+    assert len(required_cells()) == len(cells()) - len(UNREACHABLE)
+    assert len(unvisited(seen)) < len(required_cells()) / 2
+    for step in ("gather.CommitToken.commit", "commit.CommitToken.recovery", "recovery.Token.operational"):
+        assert f"leads.{step}" in set(declared_steps())
+        assert seen[f"leads.{step}"]
+
+
+def test_what_is_not_seen_is_missing() -> None:
+    assert set(missing(Counter())) == {*REQUIRED, *required_cells()}
+    assert missing(Counter(dict.fromkeys((*REQUIRED, *required_cells()), 1))) == []
+
+
+def test_what_is_excluded_is_noticed_and_printed() -> None:
+    strange = Counter({"reaction.operational.JOIN": 1, "leads.commit.Mcast.operational": 2, "reaction.commit.Mcast": 2})
+    assert undeclared(strange) == ["reaction.operational.JOIN", "leads.commit.Mcast.operational"]
+    assert "not declared in core/transitions.py, but seen: reaction.operational.JOIN" in table(strange, 1)
+
+
+def test_the_counters_see_what_a_mutant_does(seen: Counter[str]) -> None:
+    """They are put around the tables when the run begins, so the mutant's reactions are the ones that count."""
+    with find("rings_do_not_merge").active():
+        broken = Cluster(derive(SEEDS[0])).run().coverage
+    assert seen["leads.operational.MergeDetect.gather"]
+    assert broken["reaction.operational.MergeDetect"]
+    assert not broken["leads.operational.MergeDetect.gather"]
+
+
+def test_a_small_batch_is_incomplete(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "0..0", "--profile", "calm", "--nodes", "3", "--complete"]) == 1
+    assert "incomplete: " in capsys.readouterr().out
