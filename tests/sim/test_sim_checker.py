@@ -92,6 +92,13 @@ def sent_on_a_ring_not_installed(story: Story) -> None:
     story.send(1, 1, SECOND, 1)
 
 
+def delivered_on_another_ring(story: Story) -> None:
+    together(story, BOTH)
+    message = story.send(1, 1, FIRST, 1)
+    go_on(story, 2, BOTH, BOTH)
+    story.deliver(2, message, SECOND, 1)
+
+
 def delivered_in_the_next_ring(story: Story) -> None:
     together(story, BOTH)
     message = story.send(1, 1, FIRST, 1)
@@ -197,6 +204,30 @@ def not_the_same_set(story: Story) -> None:
         go_on(story, node, BOTH, BOTH)
 
 
+def more_than_the_first(story: Story) -> None:
+    together(story, BOTH)
+    message = story.send(1, 1, FIRST, 1)
+    story.deliver(2, message, FIRST, 1)
+    for node in BOTH:
+        go_on(story, node, BOTH, BOTH)
+
+
+def as_many_but_others(story: Story) -> None:
+    together(story, BOTH)
+    for node in BOTH:
+        story.deliver(node, story.send(node, 1, FIRST, node), FIRST, node)
+        go_on(story, node, BOTH, BOTH)
+
+
+def not_the_same_set_in_transition(story: Story) -> None:
+    together(story, BOTH)
+    message = story.send(1, 1, FIRST, 1)
+    go_on(story, 2, BOTH, BOTH)
+    story.transitional(1, FIRST, SECOND, BOTH)
+    story.deliver(1, message, FIRST, 1, transitional=True)
+    story.regular(1, SECOND, BOTH, BOTH)
+
+
 def not_the_same_side(story: Story) -> None:
     together(story, BOTH)
     message = story.send(1, 1, FIRST, 1)
@@ -281,6 +312,16 @@ def safe_but_not_everywhere(story: Story) -> None:
     go_on(story, 2, BOTH, (2,))
 
 
+def safe_but_somebody_has_another_message_only(story: Story) -> None:
+    together(story, BOTH)
+    other = story.send(2, 1, FIRST, 1)
+    message = story.send(1, 1, FIRST, 2, safe=True)
+    for node in BOTH:
+        story.deliver(node, other, FIRST, 1)
+    story.deliver(1, message, FIRST, 2, safe=True)
+    go_on(story, 2, BOTH, (2,))
+
+
 def safe_in_transition_but_not_everywhere(story: Story) -> None:
     together(story, ALL)
     message = story.send(1, 1, FIRST, 1, safe=True)
@@ -338,6 +379,7 @@ def exchange_complete_elsewhere(story: Story) -> None:
 BAD: tuple[tuple[str, Callable[[Story], None]], ...] = (
     ("E1", never_sent),
     ("E1", sent_only_later),
+    ("E1", delivered_on_another_ring),
     ("E2", delivered_twice),
     ("E3", sent_twice),
     ("E3", sent_by_another),
@@ -358,6 +400,9 @@ BAD: tuple[tuple[str, Callable[[Story], None]], ...] = (
     ("E7", cut_with_a_newcomer),
     ("E7", cut_without_a_survivor),
     ("E8", not_the_same_set),
+    ("E8", more_than_the_first),
+    ("E8", as_many_but_others),
+    ("E8", not_the_same_set_in_transition),
     ("E8", not_the_same_side),
     ("E9", own_message_lost),
     ("E10", another_order),
@@ -369,6 +414,7 @@ BAD: tuple[tuple[str, Callable[[Story], None]], ...] = (
     ("E12", overtaken_in_the_queue),
     ("E13", members_message_missing),
     ("E14", safe_but_not_everywhere),
+    ("E14", safe_but_somebody_has_another_message_only),
     ("E14", safe_in_transition_but_not_everywhere),
     ("E15", safe_but_not_installed),
     ("E16", other_bytes),
@@ -443,4 +489,16 @@ def test_members_that_take_different_ways_may_deliver_different_sets() -> None:
     story.deliver(1, message, FIRST, 1)
     go_on(story, 1, BOTH, (1,))
     go_on(story, 2, BOTH, (2,), RingKey(13, 2))
+    assert violations(story) == []
+
+
+def test_a_safe_message_may_be_delivered_in_transition_while_others_never_installed_its_ring() -> None:
+    story = Story()
+    story.regular(1, alone(1), (1,))
+    story.transitional(1, alone(1), FIRST, (1,))
+    story.regular(1, FIRST, BOTH)
+    message = story.send(1, 1, FIRST, 1, safe=True)
+    story.transitional(1, FIRST, SECOND, (1,), (2,))
+    story.deliver(1, message, FIRST, 1, safe=True, transitional=True)
+    story.regular(1, SECOND, (1,), (1,))
     assert violations(story) == []

@@ -45,15 +45,16 @@ class Edit:
         Raises:
             Outrun: `old` is not exactly once in the source.
         """
-        everywhere(stack, self.where, _edited(self.where, self._changes))
+        everywhere(stack, self.where, edited(self.where, self.changes))
 
     def __str__(self) -> str:
         module = self.where.__module__.rpartition(".")[2]
-        changes = ", ".join(f"{_inline(old)} -> {_inline(new)}" for old, new in self._changes)
+        changes = ", ".join(f"{_inline(old)} -> {_inline(new)}" for old, new in self.changes)
         return f"{module}.{self.where.__qualname__}: {changes}"
 
     @property
-    def _changes(self) -> tuple[tuple[str, str], ...]:
+    def changes(self) -> tuple[tuple[str, str], ...]:
+        """All of (old, new)."""
         return ((self.old, self.new), *self.also)
 
 
@@ -62,7 +63,12 @@ def _inline(text: str) -> str:
 
 
 @cache
-def _edited(where: Callable[..., Any], changes: tuple[tuple[str, str], ...]) -> Callable[..., Any]:
+def edited(where: Callable[..., Any], changes: tuple[tuple[str, str], ...]) -> Callable[..., Any]:
+    """The function with other words in it.
+
+    Raises:
+        Outrun: one of the old texts is not exactly once in the source.
+    """
     source = textwrap.dedent(inspect.getsource(where))
     for old, new in changes:
         if source.count(old) != 1:
