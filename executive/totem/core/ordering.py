@@ -18,6 +18,10 @@ from .timers import Timer
 STANDSTILL_TIMEOUTS = 10
 """Token timeouts after which a member that makes no progress is given up even on a slow ring."""
 
+ECHO_PATIENCE = 1 / 2
+"""Share of its patience after which a member passes its token on again because its predecessor did so: that one has
+waited for a whole patience, but began a hop earlier, and with another measure."""
+
 
 def accepts_token(ring: RingContext, token: Token) -> str | None:
     """Why this token is dropped; None if it is to be visited.  A repeated token has no effect at all."""
@@ -71,13 +75,14 @@ def visit(ring: RingContext, token: Token, now: float) -> None:
 def on_repeated_token(ring: RingContext, token: Token, now: float) -> None:
     """A token that we have visited comes again: our predecessor waits, and we cannot know whether for us.
 
-    If ours is out for as long as we would wait for it, it may be lost; who holds or expects a held token would
-    otherwise say so very late.  Each repetition makes the next one rarer, so that tokens cannot multiply.
+    If ours has been out for nearly as long as we would wait, it may be lost; and who believes that the token is held
+    would wait very long.  Each repetition makes the next one rarer, so that tokens cannot multiply.
     """
     rotation = ring.rotation
     if token.ring != ring.ring or token.hop != rotation.hop or rotation.holding:
         return
-    if now - rotation.rhythm.passed_at >= rotation.rhythm.patience(ring.parameters.token_retransmit):
+    patience = rotation.rhythm.patience(ring.parameters.token_retransmit)
+    if now - rotation.rhythm.passed_at >= ECHO_PATIENCE * patience:
         ring.resend_token(now)
 
 

@@ -70,10 +70,9 @@ class Rhythm:
     def returned(self, now: float) -> None:
         """A new token has come."""
         began, self._began = self._began, None
-        if began is None:
-            return
-        if self._repeats and now - self.passed_at >= ANSWER_SHARE_MIN * self.mean:
-            self._doublings -= 1
+        answers_any = bool(self._repeats) and now - self.passed_at >= ANSWER_SHARE_MIN * self.mean
+        if began is None or answers_any:
+            self._doublings = max(0, self._doublings - 1)
             return
         self._doublings = 0
         took = max(0.0, now - began)
