@@ -23,7 +23,7 @@ SHORT = Options(nodes=3, seconds=16.0, seed=20, loss=0.05, warm_up_seconds=3.0, 
 """With start, end and what it takes to become one ring again: about half a minute."""
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_half_a_minute_of_chaos_breaks_no_promise(capsys: pytest.CaptureFixture[str]) -> None:
     session = Session(SHORT, print)
     report = session.run()

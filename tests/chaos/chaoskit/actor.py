@@ -21,8 +21,8 @@ TICK_SECONDS = 0.05
 WATCH_SECONDS = 1.0
 """How often nodes that ended by themselves are started again, as an init system does."""
 
-UP_SECONDS = 60.0
-"""How long all nodes may take to serve again once the faults are over."""
+UP_SECONDS = 180.0
+"""How long all nodes may take to serve again once the faults are over: seconds, but for a machine that starves them."""
 
 
 class Actor:

@@ -8,6 +8,7 @@ does it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import shutil
@@ -55,6 +56,7 @@ for name in sys.stdin.read().split():
 _serials = itertools.count(1)
 
 
+@functools.cache
 def obstacle() -> str:
     """Why there can be no such network here, in words for the reader of a skipped test; empty if there can."""
     if os.geteuid() != 0:
