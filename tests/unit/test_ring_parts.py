@@ -101,6 +101,19 @@ def test_back_off_doubles_is_bounded_and_is_forgotten_after_a_good_while_togethe
     assert not backoff.ignores(2, 42.0)
 
 
+def test_a_deaf_node_is_kept_away_with_its_joins_until_it_has_been_well_for_long() -> None:
+    backoff = MergeBackoff(first=2.0, longest=50.0, relapse=10.0)
+    backoff.installed([1], [2, 3], 0.0, deaf=frozenset({2, 9}))
+    assert backoff.ignores_joins(2, 1.9) and not backoff.ignores_joins(2, 2.0)
+    assert backoff.ignores(3, 1.9) and not backoff.ignores_joins(3, 1.9)
+    backoff.installed([1, 2], [], 3.0)
+    backoff.installed([1], [2], 14.0, deaf=frozenset({2}))  # it took us 11 seconds to notice: no better than before
+    assert backoff.ignores_joins(2, 17.9) and not backoff.ignores_joins(2, 18.0)
+    backoff.installed([1, 2], [], 20.0)
+    backoff.installed([1], [2], 34.0, deaf=frozenset({2}))
+    assert not backoff.ignores_joins(2, 36.0)
+
+
 def test_the_ring_sequence_survives_and_damage_is_refused(tmp_path: Path) -> None:
     file = RingSequenceFile(tmp_path / "state", 7)
     assert file.read() == 0

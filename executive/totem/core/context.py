@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ....ipc.ids import RingId
-from ..wire.packets import AnyPacket, CommitToken, Join, Mcast, Token
+from ..wire.packets import NOBODY, AnyPacket, CommitToken, Join, Mcast, Token
 from .adaptation import FrameSize, Requests
 from .assembly import Assembler
 from .backoff import MergeBackoff
@@ -24,6 +24,10 @@ from .parameters import RingParameters
 from .rhythm import Rhythm
 from .store import FrameStore
 from .timers import Timer, Timers
+
+RELAPSE_TIMEOUTS: Final = 20
+"""Token timeouts for which a member that failed to receive must be well before that is forgotten: twice as long as it
+may take to notice."""
 
 
 class RingState(enum.StrEnum):
@@ -87,6 +91,8 @@ class Episode:
     """The last join of every sender; those equal to our sets are consensus."""
     leavers: tuple[int, ...] = ()
     """Who said that it leaves."""
+    deaf: frozenset[int] = frozenset()
+    """Who got the token but not the messages before it; kept away for a while if excluded."""
     tried: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     """The sets of the last consensus."""
     attempt_lost: bool = False
@@ -129,6 +135,10 @@ class Rotation:
     standstill_visits: int = 0
     """Visits in a row at which `received_by_all` did not move while somebody lags."""
     standstill_since: float = 0.0
+    standstill_seconds: float = 0.0
+    """How long that had lasted at the last visit."""
+    laggard: int = NOBODY
+    """Who held it back then."""
     requests: Requests = field(default_factory=Requests)
     rhythm: Rhythm = field(default_factory=Rhythm)
     waking: bool = False
@@ -192,7 +202,11 @@ class RingContext:
         self.episode = Episode((self.me,))
         self.rotation = self.new_rotation((self.me,))
         self.recovery: Recovery | None = None
-        self.backoff = MergeBackoff(2 * parameters.token, parameters.merge_backoff_max or 16 * parameters.token)
+        self.backoff = MergeBackoff(
+            2 * parameters.token,
+            parameters.merge_backoff_max or 16 * parameters.token,
+            RELAPSE_TIMEOUTS * parameters.token,
+        )
         self.effects: list[Effect] = []
         self.loopback: deque[Token | CommitToken] = deque()
         """Tokens of a ring of one, on their way to ourselves."""

@@ -70,7 +70,7 @@ def install(ring: RingContext, now: float) -> None:
     recovery.store.release(recovery.install_seq)
     ring.installed = Installed(ring.ring, members, recovery.store, delivered=recovery.install_seq)
     ring.recovery = None
-    ring.backoff.installed(members, episode.failed, now)
+    ring.backoff.installed(members, episode.failed, now, episode.deaf)
     ring.episode = Episode(members)
     ring.state = RingState.OPERATIONAL
     ring.rotation.unchanged_visits = 0

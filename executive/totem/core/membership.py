@@ -31,6 +31,9 @@ def enter_gather(ring: RingContext, because: GatherReason, now: float) -> None:
     if was is not RingState.GATHER or because is GatherReason.TOKEN_LOST_WAITING:
         # What others said before an attempt failed is no agreement to the next one.
         ring.episode.joins.clear()
+    if ring.rotation.standstill_seconds >= ring.parameters.token / 2:
+        # One member was the first to give it up; all have seen the same, and must agree to keep it away.
+        ring.episode.deaf |= {ring.rotation.laggard}
     if because in TOKEN_LOST:
         ring.episode.attempt_lost = True
     if ring.recovery is not None:

@@ -204,12 +204,13 @@ def _fails_to_receive(ring: RingContext, received: int, held_back_by: int, now: 
     """Give up a member that gets the token but not the messages (docs/totem.md §4.4): by visits and by time."""
     rotation, parameters = ring.rotation, ring.parameters
     if received != rotation.forwarded or held_back_by == NOBODY:
-        rotation.standstill_visits = 0
+        rotation.standstill_visits, rotation.standstill_seconds = 0, 0.0
         return False
     if rotation.standstill_visits == 0:
         rotation.standstill_since = now
     rotation.standstill_visits += 1
     stood = now - rotation.standstill_since
+    rotation.standstill_seconds, rotation.laggard = stood, held_back_by
     visits = rotation.standstill_visits
     hopeless = (visits > parameters.fail_recv_const and stood >= parameters.token) or (
         visits > STANDSTILL_TIMEOUTS * parameters.miss_count_const and stood >= STANDSTILL_TIMEOUTS * parameters.token

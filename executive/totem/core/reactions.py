@@ -145,6 +145,8 @@ def join_while_operational(ring: RingContext, join: Join, sender: int, now: floa
         ring.count("join.older_than_ring")
     elif join.leaving and sender not in ring.installed.members:
         ring.count("join.leave_of_outsider")
+    elif sender not in ring.installed.members and ring.backoff.ignores_joins(sender, now):
+        ring.count("join.of_a_deaf_node")
     else:
         if not join.leaving:
             # Before gathering: a node alone would agree with itself and be half way into a ring of one.

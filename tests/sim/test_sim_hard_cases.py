@@ -1,0 +1,189 @@
+"""Hard cases of the core, set up on purpose: numbers near 2^32, one-way links, a deaf member, large rings.
+In each, messages of both guarantees are on their way, and the checker looks at all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from simcluster.checker import explain
+from simcluster.cluster import Cluster, Outcome
+from simcluster.faults import Crash, CutLinks, Fault, Lossy, PlannedFault
+from simcluster.history import Delivered, Regular
+from simcluster.options import TOKEN, Options
+from simcluster.scenario import Request, Script, plain
+from totemd.executive.config.load import load
+from totemd.executive.totem.core import recovery
+from totemd.executive.totem.core.store import FrameStore
+from totemd.executive.totem.options import ring_parameters
+from totemd.executive.totem.wire.packets import Token
+from totemd.ipc.ids import RingId
+from totemd.testing.configuration import cluster_configuration
+
+WRAP = 2**32
+"""Where 32-bit numbers would begin anew."""
+
+FORMED = 2.0
+"""Seconds after which the ring has formed for certain."""
+
+
+def load_of(nodes: int, end: float, pause: float = 0.05, start: float = FORMED) -> tuple[Request, ...]:
+    """Every node says something in turn until *end*, every third time safe."""
+    count = int((end - start) / pause)
+    return tuple(
+        Request(start + index * pause, 1 + index % nodes, 20 + index % 500, index % 3 == 0) for index in range(count)
+    )
+
+
+def lived(
+    options: Options, faults: Sequence[tuple[float, Fault]], requests: Sequence[Request], disk: int = 0
+) -> Outcome:
+    """Run to the end: the faults, then peace.  Nothing may be violated, and in the end all are one ring.
+
+    *disk*: the ring sequence that the nodes have stored when they boot.
+    """
+    planned = tuple(PlannedFault(index, time, fault) for index, (time, fault) in enumerate(faults))
+    cluster = Cluster(options, script=Script(options, planned, tuple(requests)))
+    for node in cluster.nodes:
+        node.disk = disk
+    outcome = cluster.run()
+    assert not outcome.violations, "\n".join(explain(outcome.history, each) for each in outcome.violations[:3])
+    return outcome
+
+
+def configurations(outcome: Outcome, node: int) -> list[tuple[float, Regular]]:
+    """The regular configurations of a node, with their times."""
+    return [
+        (entry.time, entry.event)
+        for process, entries in outcome.history.processes.items()
+        if process.node == node
+        for entry in entries
+        if isinstance(entry.event, Regular)
+    ]
+
+
+def time_with(outcome: Outcome, node: int, other: int, start: float, end: float) -> float:
+    """For how many seconds of this time *other* was in the configuration of *node*."""
+    known = [(at, other in regular.members) for at, regular in configurations(outcome, node)]
+    until = [at for at, _ in known[1:]] + [end]
+    return sum(
+        max(0.0, min(end, later) - max(start, at))
+        for (at, together), later in zip(known, until, strict=True)
+        if together
+    )
+
+
+def changes(outcome: Outcome, node: int, start: float, end: float) -> int:
+    """How often the configuration changed for a node in this time."""
+    return sum(start < at <= end for at, _ in configurations(outcome, node))
+
+
+def delivered(outcome: Outcome, node: int) -> list[Delivered]:
+    """What a node delivered."""
+    return [
+        entry.event
+        for process, entries in outcome.history.processes.items()
+        if process.node == node
+        for entry in entries
+        if isinstance(entry.event, Delivered)
+    ]
+
+
+# -- numbers
+
+
+@pytest.mark.parametrize(("highest", "hop"), [(WRAP - 60, 5), (WRAP - 5, WRAP - 100), (2**62, 2**62)])
+def test_messages_and_tokens_are_numbered_past_32_bits(highest: int, hop: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every ring begins there instead of at 0: nothing wraps, and order, holes and safe marks work as ever."""
+
+    def first_token(ring: RingId, first_hop: int, first: int, received: int, *rest: object) -> Token:
+        return Token(ring, first_hop + hop, first + highest, received + highest, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recovery, "FrameStore", lambda limit: FrameStore(limit, highest))
+    monkeypatch.setattr(recovery, "Token", first_token)
+    options = replace(plain(1, 3), fault_seconds=7.0, wire="codec")
+    everywhere = tuple((a, b) for a in (1, 2, 3) for b in (1, 2, 3) if a != b)
+    faults = [(FORMED, Lossy(("Mcast",), everywhere, 0.2, 9.0)), (5.0, Crash((3,), (0.5,)))]
+    outcome = lived(options, faults, load_of(3, 7.0, 0.02))
+    places = [event.position for event in delivered(outcome, 1)]
+    assert len(places) > 200
+    assert min(places[10:]) > highest and max(places) - highest > 100
+
+
+def test_ring_sequences_go_past_32_bits() -> None:
+    options = replace(plain(1, 3), fault_seconds=6.0, wire="codec")
+    faults = [(FORMED + index, Crash((1 + index,), (0.3,))) for index in range(3)]
+    outcome = lived(options, faults, load_of(3, 6.0), disk=WRAP - 8)
+    sequences = [regular.ring.sequence for node in (1, 2, 3) for _, regular in configurations(outcome, node)]
+    assert min(sequences) < WRAP < max(sequences)
+
+
+# -- links
+
+
+@pytest.mark.parametrize(
+    "links", [((1, 2),), ((3, 1),), ((1, 2), (2, 3), (3, 1))], ids=["to the next", "from the last", "round"]
+)
+def test_one_way_links_do_not_flap(links: tuple[tuple[int, int], ...]) -> None:
+    """Attempts to merge become rare (docs/totem.md §5.8, rule B): one in 16 token timeouts, a few changes each."""
+    end = 36.0
+    options = replace(plain(1, 3), fault_seconds=end)
+    outcome = lived(options, [(FORMED, CutLinks(links))], load_of(3, end, 0.25))
+    settled = FORMED + 16.0
+    attempts = 1 + (end - settled) / (16 * TOKEN)
+    for node in (1, 2, 3):
+        assert changes(outcome, node, FORMED, settled) > 0
+        assert changes(outcome, node, settled, end) <= 3 * attempts
+
+
+@pytest.mark.parametrize("deaf", [1, 2, 3])
+def test_a_deaf_member_is_put_out_by_all_and_stays_out_while_it_is_deaf(deaf: int) -> None:
+    """It gets tokens and joins, but no messages, as behind a link that loses large packets (docs/totem.md §4.4)."""
+    options = plain(1, 3)
+    options = replace(options, fault_seconds=26.0, ring=replace(options.ring, fail_recv_const=50))
+    others = [node for node in (1, 2, 3) if node != deaf]
+    fault = Lossy(("Mcast",), tuple((node, deaf) for node in others), 1.0, 20.0)
+    outcome = lived(options, [(FORMED, fault)], load_of(3, 26.0, 0.1))
+    assert outcome.coverage["fail_to_receive"] > 0
+    for node in others:
+        assert time_with(outcome, node, deaf, 10.0, 22.0) < 2.0, "it is out"
+        assert changes(outcome, node, FORMED, 22.0) <= 12, "not in and out for ever"
+        assert time_with(outcome, node, others[others[0] == node], 10.0, 22.0) > 11.0, "the others stay together"
+    back = [at for at, regular in configurations(outcome, others[0]) if at > 22.0 and deaf in regular.members]
+    assert back and back[0] < 22.0 + 17 * options.ring.token
+
+
+# -- size
+
+
+def options_of(tmp_path: Path, nodes: int, **totem: int) -> Options:
+    """A run with the constants that a configuration of so many nodes comes to."""
+    file = tmp_path / "corosync.conf"
+    addresses = {node: f"127.99.0.{node}" for node in range(1, nodes + 1)}
+    named = {f"totem.{name}": value for name, value in totem.items()}
+    file.write_text(cluster_configuration(1, addresses, 5405, "/nowhere", named))
+    options = plain(1, nodes)
+    slow = replace(options.weather, latency=0.09)
+    return replace(options, fault_seconds=15.0, weather=slow, ring=ring_parameters(load(file), 1_400))
+
+
+@pytest.mark.parametrize("nodes", [3, 8, 16])
+def test_timeouts_grow_with_the_number_of_nodes(nodes: int, tmp_path: Path) -> None:
+    """On a slow network a rotation takes longer the more nodes there are; the defaults allow for that."""
+    options = options_of(tmp_path, nodes, token=1000)
+    assert options.ring.token == pytest.approx(1.0 + 0.65 * (nodes - 2))
+    assert options.ring.consensus == pytest.approx(1.2 * options.ring.token)
+    outcome = lived(options, [], load_of(nodes, 15.0, 0.5, start=12.0))
+    for node in (1, nodes):
+        assert changes(outcome, node, 10.0, outcome.seconds) == 0, "it stands"
+        assert len(configurations(outcome, node)[-1][1].members) == nodes
+
+
+def test_without_the_coefficient_sixteen_such_nodes_form_no_ring(tmp_path: Path) -> None:
+    """What the test above would not notice if the network were quick enough anyway."""
+    options = options_of(tmp_path, 16, token=1000, token_coefficient=0)
+    cluster = Cluster(options, script=Script(options, (), ()))
+    cluster.scheduler.run_until(8.0)
+    assert all(node.ring is not None and len(node.ring.members) < 16 for node in cluster.nodes)
