@@ -2,8 +2,9 @@
 
 Two clusters of three nodes stand side by side, one records and one does not; only one is given load at a time.  They
 take turns, each pair in the other order than the one before, and the ratio of each pair counts: so whatever else
-happens on the machine meets both alike.  The load is that of throughput.py.  `--profile` times the core alone instead,
-in seconds of its processor.
+happens on the machine meets both alike.  On a machine that has other work, the processors' time that the nodes take
+for a message says more than their throughput.  The load is that of throughput.py.  `--profile` times the core alone
+instead, in seconds of its processor.
 """
 
 from __future__ import annotations
@@ -37,11 +38,15 @@ def pairs(size: int, rounds: int, scale: float, sides: dict[str, tuple[Cluster, 
     """Throughput with and without, in turns."""
     count = max(2, round(scale * COUNTS[size]))
     seen: dict[str, list[float]] = {"on": [], "off": []}
+    cpu: dict[str, list[float]] = {"on": [], "off": []}
     for round_ in range(rounds):
         for side in ("on", "off") if round_ % 2 else ("off", "on"):
             cluster, members = sides[side]
-            seen[side].append(measure_flood(cluster, members, size, count)["messages_per_second"])
-        print(f"{size:>9} {seen['off'][-1]:>9} {seen['on'][-1]:>9}", file=sys.stderr)
+            measured = measure_flood(cluster, members, size, count)
+            seen[side].append(measured["messages_per_second"])
+            cpu[side].append(measured["server_cpu_us_per_message"])
+        figures = (seen["off"][-1], seen["on"][-1], cpu["off"][-1], cpu["on"][-1])
+        print(f"{size:>9}" + "".join(f" {figure:>9}" for figure in figures), file=sys.stderr)
     ratios = [on / off for on, off in zip(seen["on"], seen["off"], strict=True)]
     return {
         "count": count,
@@ -49,6 +54,9 @@ def pairs(size: int, rounds: int, scale: float, sides: dict[str, tuple[Cluster, 
         "with": seen["on"],
         "median_ratio": round(statistics.median(ratios), 4),
         "ratio_of_medians": round(statistics.median(seen["on"]) / statistics.median(seen["off"]), 4),
+        "server_cpu_us_per_message_without": cpu["off"],
+        "server_cpu_us_per_message_with": cpu["on"],
+        "cpu_ratio_of_medians": round(statistics.median(cpu["on"]) / statistics.median(cpu["off"]), 4),
     }
 
 
@@ -101,7 +109,7 @@ def main() -> None:
             cluster = stack.enter_context(Cluster(3, options={"logging.blackbox": side}, faults=False))
             cluster.wait_for_ring()
             sides[side] = cluster, stack.enter_context(contextlib.closing(Members(cluster)))
-        print(f"{'bytes':>9} {'off':>9} {'on':>9}  messages per second", file=sys.stderr)
+        print(f"{'bytes':>9} {'off':>9} {'on':>9} {'off':>9} {'on':>9}  messages/s, CPU us", file=sys.stderr)
         report = {size: pairs(size, options.rounds, options.scale, sides) for size in options.sizes}
     print(json.dumps({"machine": machine(), "nodes": 3, "sched_rr": "no", "pairs": report}, indent=1))
 

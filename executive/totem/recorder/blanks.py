@@ -7,7 +7,7 @@ core does with them what it did with the originals.  So a recording holds no use
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -25,6 +25,8 @@ BLANK_BYTES_MAX: Final = 4 * 1024 * 1024
 _ZEROS: Final = memoryview(bytes(BLANK_BYTES_MAX))
 """Every run of zeros is a view into this, so that a file cannot ask for more memory than it has bytes."""
 
+_BODY, _RAW, _FRAME = 1, 2, 3
+
 Channel = Annotated[int, msgspec.Meta(ge=0, lt=CHANNELS_MAX)]
 FrameBytes = Annotated[int, msgspec.Meta(ge=0, le=FRAME_BODY_BYTES_MAX)]
 
@@ -39,20 +41,20 @@ class BlankPart(msgspec.Struct, frozen=True, array_like=True, gc=False):
     chunk_bytes: FrameBytes
 
 
-class BlankBody(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class BlankBody(msgspec.Struct, frozen=True, array_like=True, tag=_BODY):
     """The body of an ordinary frame."""
 
     incarnation: Sequence
     parts: tuple[BlankPart, ...]
 
 
-class RawBody(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class RawBody(msgspec.Struct, frozen=True, array_like=True, tag=_RAW):
     """A body that cannot be read; kept whole, since that is what made the core drop it."""
 
     body: Annotated[bytes, msgspec.Meta(max_length=FRAME_BODY_BYTES_MAX)]
 
 
-class BlankFrame(msgspec.Struct, frozen=True, array_like=True, tag=3):
+class BlankFrame(msgspec.Struct, frozen=True, array_like=True, tag=_FRAME):
     """A `Mcast` without users' bytes; also the body of one that is encapsulated in another."""
 
     ring: RingId
@@ -83,26 +85,25 @@ def zeros(count: int) -> memoryview:
     return _ZEROS[:count]
 
 
-def blank_frame(frame: Mcast) -> BlankFrame:
-    """*frame* without users' bytes."""
-    body: BlankBody | RawBody | BlankFrame
+def blank_frame(frame: Mcast) -> tuple[Any, ...]:
+    """*frame* without users' bytes, as what a `BlankFrame` is read from.
+
+    Plain tuples: this is done for every frame of a busy ring, and objects would cost twice as much.
+    """
+    body: tuple[Any, ...]
     try:
         if frame.encapsulated:
             body = blank_frame(decode_encapsulated(frame.body))
         else:
             read = unpack(frame.body)
-            body = BlankBody(
+            body = (
+                _BODY,
                 read.incarnation,
-                tuple(
-                    [
-                        BlankPart(part.channel, part.number, part.offset, part.total, len(part.chunk))
-                        for part in read.parts
-                    ]
-                ),
+                [(part.channel, part.number, part.offset, part.total, len(part.chunk)) for part in read.parts],
             )
     except MalformedMessage:
-        body = RawBody(frame.body)
-    return BlankFrame(frame.ring, frame.seq, frame.origin, frame.guarantee, frame.encapsulated, body)
+        body = (_RAW, frame.body)
+    return (_FRAME, frame.ring, frame.seq, frame.origin, frame.guarantee, frame.encapsulated, body)
 
 
 def filled_frame(blank: BlankFrame) -> Mcast:

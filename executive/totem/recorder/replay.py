@@ -209,7 +209,7 @@ class Replay:
             problem = raised
         elif not record.completed:
             note = raised or "the process ended here, or in carrying out what was decided before"
-        elif digest(effects) != record.digest:
+        elif digest(list(effects)) != record.digest:
             problem = "other effects than recorded"
         elif self._jitters:
             problem = "it drew fewer random numbers than when it was recorded"

@@ -32,6 +32,8 @@ SLOT_BYTES_MIN: Final = 4 * 1024
 JITTER_ROOM: Final = RECORD.size + 8 * 16
 """Kept at the end of a segment, so that the random numbers of an input stand behind it in the same segment."""
 
+_SPARE: Final = RECORD.size + JITTER_ROOM
+
 
 class Tape:
     """Takes records; asks for a checkpoint whenever it begins a segment."""
@@ -41,32 +43,29 @@ class Tape:
         self._buffer = buffer
         self._checkpoint = checkpoint
         self.slot_bytes = slot_bytes(len(buffer))
+        self._half = (self.slot_bytes - SEGMENT_HEADER_BYTES - JITTER_ROOM) // 2
+        """A checkpoint and an input, each no longer than this, fit a segment."""
         self.generation = 0
         """Number of the current segment, from 1."""
         self.without_checkpoint = 0
         """Segments whose checkpoint had no room, or could not be made; replay starts at another one."""
         self._start = self._at = self._end = 0
 
-    def append(self, kind: Kind, time: float, sender: int, body: bytes) -> int:
+    def append(self, kind: int, time: float, sender: int, body: bytes) -> int:
         """Add a record; returns where, for `complete`.
 
         One that is longer than half a slot is left out (-1), and the next record begins a segment, so that what is
         recorded from then on can be replayed.
         """
-        length = RECORD.size + len(body)
         at = self._at
-        if length > self.slot_bytes // 2:
-            self._end = 0
-            return -1
-        room = 0 if kind is Kind.JITTER else JITTER_ROOM
-        if at + length + room > self._end:
-            if kind is Kind.JITTER:
+        if at + len(body) + _SPARE > self._end:
+            if kind == Kind.JITTER and at + RECORD.size + len(body) <= self._end:
+                return self._write(kind, time, sender, body)
+            if kind == Kind.JITTER or RECORD.size + len(body) > self._half:
                 self._end = 0
                 return -1
             self._next_segment(time)
-            at = self._at
-        self._write(kind, time, sender, body)
-        return at
+        return self._write(kind, time, sender, body)
 
     def complete(self, at: int, digest: int) -> None:
         """The input whose record is *at* was handled, with effects of this *digest*."""
@@ -82,12 +81,13 @@ class Tape:
             found.append(Segment(generation, bytes(self._buffer[start : start + length])))
         return found
 
-    def _write(self, kind: Kind, time: float, sender: int, body: bytes) -> None:
+    def _write(self, kind: int, time: float, sender: int, body: bytes) -> int:
         buffer, at, length = self._buffer, self._at, RECORD.size + len(body)
         RECORD.pack_into(buffer, at, length, kind, 0, 0, time, sender)
         self._at = end = at + length
         buffer[at + RECORD.size : end] = body
         COMMITTED.pack_into(buffer, self._start + COMMITTED_OFFSET, end - self._start - SEGMENT_HEADER_BYTES)
+        return at
 
     def _next_segment(self, time: float) -> None:
         state = self._checkpoint()
@@ -95,7 +95,7 @@ class Tape:
         start = self._start = self._slot(self.generation)
         self._buffer[start : start + SEGMENT_HEADER_BYTES] = segment_header(self.generation, 0)
         self._at, self._end = start + SEGMENT_HEADER_BYTES, start + self.slot_bytes
-        if state is not None and RECORD.size + len(state) <= self.slot_bytes // 2:
+        if state is not None and RECORD.size + len(state) <= self._half:
             self._write(Kind.CHECKPOINT, time, 0, state)
         else:
             self.without_checkpoint += 1

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorderkit import HEADER, SECRET, dump, live, recorded
 from totemd.executive.totem.recorder import format as recording_format
+from totemd.executive.totem.recorder.blanks import BlankFrame, blank_frame, filled_frame
 from totemd.executive.totem.recorder.checkpoint import CLASSES, decode_state, decode_value, encode_state, encode_value
 from totemd.executive.totem.recorder.format import (
     HEADER_ROOM,
@@ -26,7 +27,11 @@ from totemd.executive.totem.recorder.format import (
 from totemd.executive.totem.recorder.replay import Replay, read_recording
 from totemd.executive.totem.recorder.story import as_json, told
 from totemd.executive.totem.recorder.tape import SLOTS, Tape, buffer_bytes
+from totemd.executive.totem.wire.codec import decode_encapsulated, encode
+from totemd.executive.totem.wire.packets import Mcast
+from totemd.executive.totem.wire.packing import Part, pack, unpack
 from totemd.ipc.errors import MalformedMessage
+from totemd.ipc.ids import Guarantee, RingId
 
 
 @cache
@@ -109,10 +114,43 @@ def test_a_recording_that_runs_is_as_good_as_its_dump() -> None:
     assert dumped.replayed > 100
 
 
+def frame(encapsulated: bool = False) -> Mcast:
+    """A frame of another node with a message of 20 kB in two parts' shape: whole, and begun."""
+    secret = memoryview(SECRET * 800)
+    body = pack(9, [Part(2, 1, 0, len(secret), secret), Part(2, 2, 0, 10**6, secret)])
+    plain = Mcast(RingId(5, 1), 1, 2, Guarantee.SAFE, False, body)
+    return Mcast(RingId(9, 1), 7, 3, Guarantee.AGREED, True, encode(plain)) if encapsulated else plain
+
+
+def there_and_back(original: Mcast) -> Mcast:
+    return filled_frame(msgspec.msgpack.decode(msgspec.msgpack.encode(blank_frame(original)), type=BlankFrame))
+
+
+@pytest.mark.parametrize("encapsulated", [False, True])
+def test_a_frame_is_put_back_with_zeros_for_users_bytes(encapsulated: bool) -> None:
+    original = frame(encapsulated)
+    restored = there_and_back(original)
+    assert len(restored.body) == len(original.body)
+    inside = (decode_encapsulated(each.body) if encapsulated else each for each in (original, restored))
+    (was, now) = (unpack(each.body) for each in inside)
+    assert was.incarnation == now.incarnation
+    for old, new in zip(was.parts, now.parts, strict=True):
+        assert (old.channel, old.number, old.offset, old.total) == (new.channel, new.number, new.offset, new.total)
+        assert bytes(new.chunk) == bytes(len(old.chunk))
+
+
+def test_a_frame_that_nobody_can_read_is_kept_as_it_came() -> None:
+    odd = Mcast(RingId(5, 1), 1, 2, Guarantee.SAFE, False, b"\xc1 nonsense")
+    assert there_and_back(odd) == odd
+
+
 def test_no_users_bytes_are_in_a_recording() -> None:
     ring = recorded()
     live(ring)
-    data = dump(ring)
+    ring.receive(frame(), 2, 99.0)
+    ring.receive(frame(encapsulated=True), 3, 99.0)
+    ring._context.installed.store.add(frame())
+    data = dump(ring) + encode_state(ring._context)
     assert SECRET[:8] not in data
     assert len(data) < 100_000, "thirty messages of up to 20 kB, and nothing of them"
 

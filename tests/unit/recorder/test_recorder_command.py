@@ -1,0 +1,137 @@
+"""`totemctl blackbox` without a node: words, JSON, filters, exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+from recorderkit import HEADER, dump, live, recorded
+from totemd.executive.control.main import main
+from totemd.executive.totem.recorder.files import core_checksum
+from totemd.executive.totem.recorder.format import Kind, encode_header
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Blackbox = Callable[..., Done]
+SAME_CORE = msgspec.structs.replace(HEADER, core=core_checksum())
+
+
+@pytest.fixture
+def blackbox(capsys: pytest.CaptureFixture[str]) -> Blackbox:
+    def run(*arguments: object) -> Done:
+        capsys.readouterr()
+        code = main(["--run-dir", "/nowhere", "blackbox", *map(str, arguments)])
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    ring = recorded()
+    live(ring, rounds=3)
+    path = tmp_path / "dump"
+    path.write_bytes(dump(ring, SAME_CORE))
+    return path
+
+
+def steps(out: str) -> list[str]:
+    return [line for line in out.splitlines() if "  #" in line]
+
+
+def test_show(blackbox: Blackbox, file: Path) -> None:
+    told = json.loads(blackbox("show", "--json", file).out)
+    assert (told["node_id"], told["pid"], told["cluster"], told["reason"]) == (1, 4711, "test", "a test")
+    assert (told["submissions"], told["checkpoints"], told["same_core"]) == (3, 1, True)
+    assert datetime.fromisoformat(told["first"]) == datetime.fromtimestamp(HEADER.wall, UTC)
+    lines = blackbox("show", file).out.splitlines()
+    assert lines[0].split() == ["FIELD", "VALUE"]
+    assert "submissions    3" in lines
+
+
+def test_replay_tells_what_was_decided(blackbox: Blackbox, file: Path) -> None:
+    done = blackbox("replay", file)
+    assert (done.code, done.err) == (0, "")
+    assert "#0  start()" in steps(done.out)[0]
+    assert "    state     gather -> commit  ring 1.1 -> 1.5" in done.out.splitlines()
+    assert "reaction  loopback_arrives" in done.out
+    assert "effect    regular configuration 1.5: members 1 survivors 1 joined -" in done.out
+    assert "submission of 23 bytes by service 2, agreed, application lane" in done.out
+    assert done.out.splitlines()[-1] == f"{len(steps(done.out))} inputs replayed: same effects as recorded"
+
+
+def test_filters_choose_what_is_printed_not_what_is_run(blackbox: Blackbox, file: Path) -> None:
+    everything = blackbox("replay", file)
+    some = blackbox("replay", file, "--last", "4")
+    assert steps(some.out)[1:] == steps(everything.out)[-3:]
+    assert some.out.splitlines()[-1] == everything.out.splitlines()[-1]
+    moment = datetime.fromtimestamp(HEADER.wall).isoformat()
+    assert len(steps(blackbox("replay", file, "--since", moment).out)) == len(steps(everything.out))
+    assert steps(blackbox("replay", file, "--since", "2100-01-01").out) == []
+    assert 0 < len(steps(blackbox("replay", file, "--since", "1ms").out)) < len(steps(everything.out))
+    assert len(steps(blackbox("replay", file, "--since", "1h").out)) == len(steps(everything.out))
+    wrong = blackbox("replay", file, "--since", "yesterday")
+    assert wrong.code == 2 and "250ms, 10s, 5min, 1h" in wrong.err
+
+
+def test_replay_for_programs(blackbox: Blackbox, file: Path) -> None:
+    told = json.loads(blackbox("replay", "--json", file, "--last", "2").out)
+    assert told.keys() == {"node_id", "same_core", "inputs", "replayed", "skipped", "different"}
+    assert len(told["inputs"]) == 2
+    assert told["inputs"][0].keys() == {
+        *("number", "time", "clock", "input", "sender", "given", "reaction", "counted"),
+        *("before", "after", "effects", "problem", "note"),
+    }
+
+
+def test_a_difference_is_shown_and_fails(blackbox: Blackbox, tmp_path: Path) -> None:
+    ring = recorded()
+    live(ring, rounds=2)
+    assert ring.tape is not None
+    ring.tape.complete(ring.tape.append(Kind.EXPIRY, 99.0, 0, b""), 12345)
+    path = tmp_path / "dump"
+    path.write_bytes(dump(ring, SAME_CORE))
+    done = blackbox("replay", path)
+    assert done.code == 1
+    assert "    DIFFERENT other effects than recorded" in done.out.splitlines()
+    assert done.out.splitlines()[-1].endswith("1 DIFFER from the recording")
+    assert done.err.startswith(f"totemctl: {path}: 1 of ")
+
+
+def test_another_core_is_said(blackbox: Blackbox, file: Path) -> None:
+    ring = recorded()
+    live(ring, rounds=1)
+    file.write_bytes(dump(ring, HEADER))
+    done = blackbox("replay", file)
+    assert done.code == 0
+    assert "another version of the core" in done.err
+
+
+def test_refusals_are_one_line_that_names_the_file(blackbox: Blackbox, file: Path, tmp_path: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-10])
+    for verb in ("show", "replay"):
+        done = blackbox(verb, file)
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith(f"totemctl: {file}: the recording is cut off at byte ")
+        assert done.err.count("\n") == 1
+    file.write_bytes(encode_header(HEADER))
+    assert blackbox("show", file).err == f"totemctl: {file}: the recording is empty\n"
+    assert "No such file" in blackbox("show", tmp_path / "nowhere").err
+    assert "Is a directory" in blackbox("replay", tmp_path).err
+    assert "totemd is not running here" in blackbox("dump").err
+
+
+def test_usage(blackbox: Blackbox) -> None:
+    for arguments in ((), ("replay",), ("show", "a", "b"), ("frobnicate",)):
+        assert blackbox(*arguments).code == 2
+    assert blackbox("--help").code == 0
