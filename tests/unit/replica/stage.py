@@ -64,13 +64,16 @@ class Actor(Member):
     driver: Driver | None = None
     subscription_of: Subscription | None = None
 
+    def __init__(self, node: Node, pid: int) -> None:
+        super().__init__(node, pid)
+        self.journal = Journal()
+        self.tickets: dict[int, bytes] = {}
+        self.outcomes: dict[bytes, Outcome] = {}
+
     def start(self) -> None:
         if self.driver is None and self.local is not None:
             self.subscription_of = self.channel.join(GROUP)
             self.journal = self.stage.machine()
-            self.tickets: dict[int, bytes] = {}
-            self.outcomes: dict[bytes, Outcome] = {}
-            self.said = 0
             identity = self.stage.random.randbytes(16)
             address = Address(self.node.node_id, self.pid)
             self.driver = Driver(self.journal, address, self.stage.policy, identity)
