@@ -31,13 +31,13 @@ def dumps(node: Node) -> list[Path]:
 
 
 def shown(file: Path) -> dict[str, Any]:
-    done = run([*TOTEMCTL, "--json", "blackbox", "show", str(file)])
+    done = run([*TOTEMCTL, "--json", "blackbox", "show", str(file)], timeout=120)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 
 
 def replayed(file: Path) -> dict[str, Any]:
-    done = run([*TOTEMCTL, "blackbox", "replay", "--json", str(file)], timeout=60)
+    done = run([*TOTEMCTL, "blackbox", "replay", "--json", str(file)], timeout=120)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 
@@ -45,9 +45,9 @@ def replayed(file: Path) -> dict[str, Any]:
 def test_dumped_on_request_and_replayed_offline(trio: Cluster, tmp_path: Path) -> None:
     with trio[1].client() as client, client.join("recorded") as group:
         group.mcast(b"nobody else's business" * 100)
-        group.receive(10)
+        group.receive(60)
     file = tmp_path / "dump"
-    done = trio[1].control("--json", "blackbox", "dump", "-o", str(file))
+    done = trio[1].control("--json", "blackbox", "dump", "-o", str(file), timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["path"] == str(file)
     kept = dumps(trio[1])[-1]
@@ -65,17 +65,17 @@ def test_dumped_on_request_and_replayed_offline(trio: Cluster, tmp_path: Path) -
     assert result["different"] == 0 and result["replayed"] > 10
     installs = [each for each in result["inputs"] if any("regular configuration" in e["text"] for e in each["effects"])]
     assert installs[-1]["after"]["members"] == [1, 2, 3]
-    last = run([*TOTEMCTL, "blackbox", "replay", str(file), "--last", "3"])
+    last = run([*TOTEMCTL, "blackbox", "replay", str(file), "--last", "3"], timeout=120)
     assert last.returncode == 0
     assert sum(line.startswith("20") for line in last.stdout.splitlines()) == 3
     assert last.stdout.splitlines()[-1].endswith("same effects as recorded")
-    recent = run([*TOTEMCTL, "blackbox", "replay", str(file), "--since", "0ms"])
+    recent = run([*TOTEMCTL, "blackbox", "replay", str(file), "--since", "0ms"], timeout=120)
     assert sum(line.startswith("20") for line in recent.stdout.splitlines()) >= 1
 
 
 def test_what_cannot_be_replayed_is_said_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "none"
-    missing = run([*TOTEMCTL, "blackbox", "show", str(file)])
+    missing = run([*TOTEMCTL, "blackbox", "show", str(file)], timeout=120)
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
     file.write_bytes(b"TOTEMDBB\x02\x00\x00\x00" + bytes(8))
     foreign = run([*TOTEMCTL, "blackbox", "replay", str(file)])
