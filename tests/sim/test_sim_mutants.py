@@ -19,7 +19,7 @@ from simcluster.options import derive
 from simcluster.scenario_run import broken, mutated_verdict, run
 from totemd.executive.totem.core import ordering
 
-QUICK_SEEDS = 20
+QUICK_SEEDS = 10
 """Mutants that may take more seeds are left to their scenario, and to the long run."""
 
 ALL = os.environ.get("TOTEMD_SIM_MUTANTS") == "all"

@@ -54,9 +54,15 @@ DELIVERY = (
         20,
         "E14 E15",
         (Edit(delivery.deliver_available, "frame.guarantee is Guarantee.SAFE and", "False and"),),
+        "safe_as_agreed.txt",
     ),
     Mutant(
-        "no_safe_stop", "no stop at a safe message when the old configuration is closed", 60, "E14", (_stop_at_nothing,)
+        "no_safe_stop",
+        "no stop at a safe message when the old configuration is closed",
+        60,
+        "E14",
+        (_stop_at_nothing,),
+        "no_safe_stop.txt",
     ),
     Mutant(
         "cut_by_own_mark",
@@ -70,6 +76,7 @@ DELIVERY = (
                 "_close_old_ring(ring, old, old.delivered)",
             ),
         ),
+        "cut_by_own_mark.txt",
     ),
     Mutant(
         "cut_behind_holes",
@@ -83,6 +90,7 @@ DELIVERY = (
                 "while (frame := next(old.store.above(old.delivered), None)) is not None:",
             ),
         ),
+        "cut_behind_holes.txt",
     ),
     Mutant(
         "everything_behind_holes",
@@ -90,6 +98,7 @@ DELIVERY = (
         60,
         "E12",
         (Edit(delivery._deliver_rest, "frame.origin in old.obligations", "True"),),
+        "everything_behind_holes.txt",
     ),
     Mutant(
         "nothing_behind_holes",
@@ -97,6 +106,7 @@ DELIVERY = (
         40,
         "E9 E13",
         (Edit(delivery._deliver_rest, "frame.origin in old.obligations", "False"),),
+        "nothing_behind_holes.txt",
     ),
     Mutant(
         "rest_before_transition",
@@ -111,6 +121,7 @@ DELIVERY = (
                 (("    left = tuple(", "    _deliver_rest(ring, old)\n    left = tuple("),),
             ),
         ),
+        "rest_before_transition.txt",
     ),
     Mutant(
         "rest_after_regular",
@@ -125,6 +136,7 @@ DELIVERY = (
                 (('    ring.fact("ring.installed"', '    _deliver_rest(ring, old)\n    ring.fact("ring.installed"'),),
             ),
         ),
+        "rest_after_regular.txt",
     ),
     Mutant(
         "returned_did_not_leave",
@@ -138,6 +150,7 @@ DELIVERY = (
                 "for node in old.members if node not in members",
             ),
         ),
+        "returned_did_not_leave.txt",
     ),
     Mutant(
         "cut_message_goes_on",
@@ -145,6 +158,7 @@ DELIVERY = (
         40,
         "E8 E9 E13 E16",
         (_keep_offset,),
+        "cut_message_goes_on.txt",
     ),
     Mutant(
         "guarantees_mixed",
@@ -152,5 +166,6 @@ DELIVERY = (
         40,
         "E16",
         (Edit(Outbox.next_frame, " and queue[0].submission.guarantee is guarantee", ""),),
+        "guarantees_mixed.txt",
     ),
 )

@@ -51,8 +51,9 @@ ORDERING = (
         "mark_not_raised",
         "the received-by-all mark is never updated",
         20,
-        "L1",
+        "L1 L3",
         (Edit(ordering._received_by_all, "return mine, NOBODY if mine == highest else ring.me", "return 0, NOBODY"),),
+        "mark_not_raised.txt",
     ),
     Mutant(
         "mark_raised_by_anybody",
@@ -60,6 +61,7 @@ ORDERING = (
         20,
         "E14 E15 E8",
         (Edit(ordering._received_by_all, "token.held_back_by in (ring.me, NOBODY)", "True"),),
+        "mark_raised_by_anybody.txt",
     ),
     Mutant(
         "safe_after_one_visit",
@@ -67,6 +69,7 @@ ORDERING = (
         20,
         "E14 E15",
         (Edit(ordering.visit, "min(received, rotation.forwarded)", "received"),),
+        "safe_after_one_visit.txt",
     ),
     Mutant(
         "safe_on_own_receipt",
@@ -74,6 +77,7 @@ ORDERING = (
         20,
         "E14 E15",
         (Edit(ordering.visit, "min(received, rotation.forwarded)", "ring.store.received"),),
+        "safe_on_own_receipt.txt",
     ),
     Mutant(
         "freed_after_one_visit",
@@ -92,16 +96,18 @@ ORDERING = (
     Mutant(
         "requests_ignored",
         "nobody sends again what others ask for",
-        40,
-        "L1 L2 L3",
+        0,
+        "L1 L2 L3 story",
         (Edit(ordering._retransmit, "frame is None or spent >= budget", "True"),),
+        "requests_ignored.txt",
     ),
     Mutant(
         "nothing_requested",
         "a node that misses frames does not ask",
-        200,
-        "L1 L2 L3",
+        0,
+        "L1 L2 L3 story",
         (_request_nothing,),
+        "nothing_requested.txt",
     ),
     Mutant(
         "number_used_twice",
@@ -143,6 +149,7 @@ ORDERING = (
                 (("if total > 0:", "if False:"),),
             ),
         ),
+        "flow_ignored.txt",
     ),
     Mutant(
         "held_for_ever",

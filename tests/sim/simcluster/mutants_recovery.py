@@ -65,6 +65,7 @@ RECOVERY = (
         20,
         "E8 E12 E13 E14 bug",
         (Edit(recovery.take_rebroadcast, "if ring.installed.store.add(inner):", "if False:"),),
+        "not_merged.txt",
     ),
     Mutant(
         "forgotten_on_failure",
@@ -88,6 +89,7 @@ RECOVERY = (
         120,
         "E1 E4 E8 E10",
         (Edit(recovery.take_rebroadcast, "if inner.ring != ring.installed.ring:", "if False:"),),
+        "recovered_from_other_rings.txt",
     ),
     Mutant(
         "nothing_rebroadcast",
@@ -101,6 +103,7 @@ RECOVERY = (
                 "queue={}",
             ),
         ),
+        "nothing_rebroadcast.txt",
     ),
     Mutant(
         "rebroadcast_above_highest",
@@ -108,6 +111,7 @@ RECOVERY = (
         20,
         "E8 E12 E13 E14 bug",
         (Edit(recovery._to_rebroadcast, "lowest = min(", "lowest = max("),),
+        "rebroadcast_above_highest.txt",
     ),
     Mutant(
         "behind_holes_not_rebroadcast",
@@ -121,6 +125,7 @@ RECOVERY = (
                 "if holders and min(holders) == ring.me",
             ),
         ),
+        "behind_holes_not_rebroadcast.txt",
     ),
     Mutant(
         "recovery_not_awaited",
@@ -152,6 +157,7 @@ RECOVERY = (
         120,
         "E8",
         (Edit(recovery.enter_recovery, "delivered=max(", "delivered=min("),),
+        "delivered_by_the_slowest.txt",
     ),
     Mutant(
         "strangers_survive",
@@ -159,6 +165,7 @@ RECOVERY = (
         20,
         "E6 E7 E8",
         (Edit(recovery.enter_recovery, " and entries[node].ring == installed.ring", ""),),
+        "strangers_survive.txt",
     ),
     Mutant(
         "obligations_ignored",
@@ -182,6 +189,7 @@ RECOVERY = (
         40,
         "E8 E13 E14 bug",
         (Edit(membership.enter_commit, "installed.store.received,", "installed.store.highest,"),),
+        "holes_not_reported.txt",
     ),
     Mutant(
         "delivered_not_reported",
@@ -189,6 +197,7 @@ RECOVERY = (
         120,
         "E8",
         (Edit(membership.enter_commit, "installed.delivered, installed.obliged)", "0, installed.obliged)"),),
+        "delivered_not_reported.txt",
     ),
     Mutant(
         "attempted_ring_reported",

@@ -97,7 +97,8 @@ def report_text(measured: Sequence[Measured]) -> str:
 
 def _row(each: Measured) -> str:
     mutant = each.mutant
-    within = " or ".join(filter(None, (mutant.seeds and f"{mutant.seeds} seeds", mutant.scenario and "its scenario")))
+    bounds = (f"{mutant.seeds} seeds" if mutant.seeds else "", "its scenario" if mutant.scenario else "")
+    within = " or ".join(filter(None, bounds))
     share = f"{each.caught} of {each.seeds} seeds" if each.seeds else "its scenario" if each.caught else "nothing"
     by = " ".join(prop for prop, _ in each.properties[:PROPERTIES_NAMED])
     return f"| {mutant.name} | {mutant.what} | {within} | {share} | {by} |"

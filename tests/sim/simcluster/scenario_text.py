@@ -157,9 +157,9 @@ def _scenario(reading: _Reading) -> Scenario:
     seed = _number(reading, reading.words.get("seed", "0"), int, "a seed", 0)
     seconds = _number(reading, reading.words["seconds"], float, "a number of seconds", 0.0)
     options = replace(_set(reading, plain(seed, nodes)), fault_seconds=seconds)
-    for event in (*reading.faults, *reading.requests):
-        if event.time > seconds:
-            reading.fail(f"something happens at {event.time}, but the faults end after {seconds} seconds")
+    latest = max((*(fault.time for fault in reading.faults), *(each.time for each in reading.requests)), default=0.0)
+    if latest > seconds:
+        reading.fail(f"something happens at {latest}, but the faults end after {seconds} seconds")
     if any(request.node > nodes for request in reading.requests):
         reading.fail(f"a node submits that is none of the {nodes}")
     verdict = reading.words.get("expect", "sound").split()

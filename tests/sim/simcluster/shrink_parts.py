@@ -38,7 +38,12 @@ def _fewer_in_tuples(fault: Fault) -> Iterator[Fault]:
     for each in fields(fault):
         value = getattr(fault, each.name)
         if isinstance(value, tuple) and len(value) > 1 and not isinstance(fault, Partition):
-            yield from (replace(fault, **{each.name: fewer}) for fewer in _without_each(value))
+            yield from (_with(fault, {each.name: fewer}) for fewer in _without_each(value))
+
+
+def _with(fault: Any, changes: dict[str, Any]) -> Fault:
+    changed: Fault = replace(fault, **changes)
+    return changed
 
 
 def _without_each(items: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
@@ -116,4 +121,4 @@ def _without(fault: Fault, node: int) -> Fault | None:
             changes["fault"] = _without(value, node)
             if changes["fault"] is None:
                 return None
-    return replace(fault, **changes)
+    return _with(fault, changes)
