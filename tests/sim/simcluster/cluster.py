@@ -34,6 +34,7 @@ from simcluster.wire_watch import WireWatch, flow_max
 from simcluster.workload import ScriptedLoad, Workload
 from simcluster.world import Tripwire, World
 from totemd.executive.totem.wire.packets import Token
+from totemd.ipc.ids import RingId
 
 EVENTS_MAX = 2_000_000
 """Events of one run; more is a livelock."""
@@ -97,6 +98,8 @@ class Cluster:
         for node in self.nodes:
             start = Chance(options.seed, "start", node.id).between(0, options.start_spread)
             self.scheduler.at(start, node.boot)
+        self._components = [self.nodes]
+        """Parts of the network that are connected once the faults have stopped."""
         faults = plan(options) if script is None else script.faults
         for planned in faults:
             if planned.index not in without:
@@ -244,12 +247,30 @@ class Cluster:
     def _make_peace(self) -> None:
         self.trace.say(self.now(), "peace")
         self.network.calm()
+        if self.options.divided:
+            self._divide()
         for node in self.nodes:
             node.traps.clear()
             node.resume()
             node.boot()
             if node.machine is not None:
                 node.machine.make_peace()
+
+    def _divide(self) -> None:
+        chance = Chance(self.options.seed, "pieces")
+        pieces: list[list[Node]] = [[] for _ in range(chance.integer(2, 3))]
+        for node in self.nodes:
+            chance.choice(pieces).append(node)
+        self._components = [piece for piece in pieces if piece]
+        self.network.partition(tuple(tuple(node.id for node in piece) for piece in self._components))
+
+    def _problem(self) -> tuple[str, str] | None:
+        """What is not as it should be in some component of the network."""
+        for component in self._components:
+            problem = liveness.problem(component)
+            if problem is not None:
+                return problem
+        return None
 
     def _settle(self) -> None:
         start = self.now()
@@ -275,7 +296,7 @@ class Cluster:
 
     def _converge(self, start: float, bound: float) -> bool:
         """Run until L1 to L3 hold; False, with the violation noted, if they do not in time."""
-        while (unsettled := liveness.problem(self.nodes)) is not None:
+        while (unsettled := self._problem()) is not None:
             prop, what = unsettled
             drains = prop not in {"L1", "L2"}
             patience = liveness.DRAIN_SECONDS_MAX if drains else 0.0
@@ -291,19 +312,20 @@ class Cluster:
 
     def _stays_settled(self) -> bool:
         """Whether nothing changes for the time of L4; checks the idle traffic of L5 in its second half."""
-        ring = self.nodes[0].ring
-        assert ring is not None
-        before, half = ring.installed, self._settled_seconds() / 2
+        before, half = self._rings(), self._settled_seconds() / 2
         self.scheduler.run_until(self.now() + half)
         tokens = self.network.carried[Token]
         self.scheduler.run_until(self.now() + half)
-        if liveness.problem(self.nodes) is not None or ring.installed != before:
+        if self._problem() is not None or self._rings() != before:
             return False
         tokens = self.network.carried[Token] - tokens
         most = liveness.IDLE_TRAFFIC_FACTOR * len(self.nodes) * (half / self.options.ring.hold + 1)
         if tokens > most:
             self._violate("L5", f"{tokens} tokens in {half:.1f} idle seconds; at most {most:.0f} are in order")
         return True
+
+    def _rings(self) -> list[RingId | None]:
+        return [node.ring.installed if node.ring is not None else None for node in self.nodes]
 
     def _settled_seconds(self) -> float:
         return liveness.SETTLED_TOKEN_TIMEOUTS * self.options.ring.token

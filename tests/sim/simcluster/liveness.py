@@ -3,6 +3,7 @@
 L1  all nodes operational in one ring of all of them       L4  no further configuration change for 10 T
 L2  the state exchange of that ring is complete            L5  an idle ring's traffic is a token per hold time
 L3  everything that the living submitted is delivered, and nothing waits
+L6  where the network stays in pieces, the same holds for each of them
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ IDLE_TRAFFIC_FACTOR = 4
 
 
 def problem(nodes: Sequence[Node]) -> tuple[str, str] | None:
-    """The first of L1 to L3, or of the groups' L8 to L10, that does not hold now, and why; None if all hold."""
+    """What does not hold now in one component of the network, L1 to L3 or the groups' L8 to L10, and why; None: all."""
     machines = [node.machine for node in nodes if node.machine is not None]
     return (
         _one_ring(nodes)

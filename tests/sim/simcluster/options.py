@@ -26,6 +26,14 @@ GROUP_SHARE = 0.4
 """Share of the runs that have the real services and clients on top of the ring."""
 
 FAULT_SECONDS_LOW, FAULT_SECONDS_HIGH = 3.0, 11.0
+MANY, MANY_SECONDS_HIGH = 8, 5.0
+"""With more nodes than so many, faults end sooner."""
+
+DIVIDED_SHARE = 0.15
+"""Share of the runs in which the network is never whole again."""
+
+NODES_OF = {"large": (6, 16), "nightly": (17, 32)}
+"""How many nodes a profile has that is about that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,8 @@ class Options:
     profile: str
     nodes: int
     fault_seconds: float
+    divided: bool
+    """The faults end with a network in pieces for good: each of them must come to rest by itself."""
     stormy: bool
     """Faults come 15 to 100 ms apart, so that they hit recoveries from earlier ones."""
     start_spread: float
@@ -179,23 +189,26 @@ def _assignment(group: object, name: str) -> str:
     return f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
 
 
-PROFILES = ("mixed", "calm", "loss", "crash", "partition", "pause", "sealed", "groups", "disk")
+PROFILES = ("mixed", "calm", "loss", "crash", "partition", "pause", "sealed", "groups", "disk", "large", "nightly")
 """`mixed` has every fault; the others only their own kind (`calm` none) and, but for `loss`, a perfect network."""
 
 
-ROUGH = ("mixed", "sealed", "groups")
+ROUGH = ("mixed", "sealed", "groups", "large", "nightly")
 """Those with everything."""
 
 
 def derive(seed: int, profile: str = "mixed", nodes: tuple[int, int] = (NODES_LOW, NODES_HIGH)) -> Options:
-    """The options of a seed."""
+    """The options of a seed.  *nodes*: how many; the usual numbers stand for those of the profile."""
     chance = Chance(seed, "options")
+    if nodes == (NODES_LOW, NODES_HIGH):
+        nodes = NODES_OF.get(profile, nodes)
     groups = _groups(Chance(seed, "groups"), profile)
     return Options(
         seed=seed,
         profile=profile,
         nodes=chance.integer(*nodes),
-        fault_seconds=chance.between(FAULT_SECONDS_LOW, FAULT_SECONDS_HIGH),
+        fault_seconds=chance.between(FAULT_SECONDS_LOW, FAULT_SECONDS_HIGH if nodes[1] <= MANY else MANY_SECONDS_HIGH),
+        divided=profile in ROUGH and Chance(seed, "divided").happens(DIVIDED_SHARE),
         stormy=chance.happens(0.5),
         start_spread=chance.choice((0.0, 0.001, 0.05, 1.0)),
         clock_rate=chance.choice((0.0, 0.0, 0.01)),
