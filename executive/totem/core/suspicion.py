@@ -21,8 +21,8 @@ PROBES: Final = 3
 PROBE_SECONDS_MIN: Final = 0.03
 """Shortest time for an answer: a process on a busy machine may wait so long for a processor."""
 
-PROBE_ROTATIONS: Final = 2
-"""Measured rotations that an answer may take, if that is longer."""
+PROBE_ROTATIONS: Final = 1
+"""Measured rotations that an answer may take, if that is longer; it takes two hops, a rotation at least as many."""
 
 PROBE_TOKEN_SHARE: Final = 1 / 8
 """An answer may take no more than this share of the token timeout, so that the verdict never comes after it."""
