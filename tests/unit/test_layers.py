@@ -114,13 +114,14 @@ LAYERS = (
         Layer(f"services.replica.{name}", (*VOCABULARY, "services.cpg.events", "services.replica"), WORLD)
         for name in (
             *("census", "core", "donor", "effects", "errors", "follower", "history", "machine", "messages"),
-            *("pending", "policy", "roster", "transfer", "view"),
+            *("mapping", "pending", "policy", "roster", "transfer", "turns", "view"),
         )
     ),
     Layer("sam", ("ipc", "executive.runtime", "executive.config.model", "services.cpg", "aio")),
     Layer("sam.machine", (*VOCABULARY, "ipc.messages", "sam"), WORLD),
     Layer("__init__", ("ipc", "services.cpg", "aio")),
     Layer("aio", ("ipc", "services.cpg")),
+    Layer("replica", ("services.replica",)),
     Layer("testing", ("ipc", "executive.totem.links.faults", "__init__")),
 )
 

@@ -70,8 +70,10 @@ class Storm:
     def fault(self) -> None:
         node = self.random.choice(list(self.stage.nodes.values()))
         kind = self.random.choice(
-            ("split", "split", "unite", "unite", "unite", "crash", "boot", "service", "serve")
-            + ("kill", "kill", "start", "start", "start", "mend", "mend", "time")
+            (
+                *("split", "split", "unite", "unite", "unite", "crash", "boot", "service", "serve"),
+                *("kill", "kill", "start", "start", "start", "mend", "mend", "time"),
+            )
         )
         self.events.append(f"{kind} {node.node_id}")
         match kind:

@@ -1,0 +1,106 @@
+"""Building blocks for blocking programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from types import TracebackType
+from typing import Any
+
+from ...ipc.deadline import Deadline
+from ..cpg.client import Client
+from .client import Replica
+from .mapping import MISSING, Clear, Delete, DictMachine, DictView, Key, OnChange, Replace, Set, encode, raw
+from .policy import Policy
+
+
+class ReplicatedDict(DictView, MutableMapping[Key, Any]):
+    """A dictionary that all members of a group share: read locally, written through the group.
+
+    ```
+    with totemd.Client() as client, totemd.replica.ReplicatedDict(client, "settings") as settings:
+        settings["colour"] = "blue"
+    ```
+    Keys are `str` or `int`, values whatever msgpack holds.  A write returns when it has been applied here; a
+    read shows what was applied here, after `sync` everything that was acknowledged to anybody.  Raises as
+    `Replica.submit` does.  Others' changes are taken in while a method runs: call `replica.process` regularly.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        group: str | bytes,
+        policy: Policy | None = None,
+        *,
+        on_change: OnChange | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Join, and wait until the content is here; raises TimeoutError if not within *timeout* seconds.
+
+        *on_change* is called for each change with the key and the new value, or MISSING; it must not write.
+        """
+        self._machine = DictMachine(on_change)
+        deadline = Deadline(timeout)
+        self.replica = Replica(client, group, self._machine, policy, timeout=timeout)
+        try:
+            self.replica.active(deadline.left)
+        except BaseException:
+            self.replica.close()
+            raise
+
+    def __setitem__(self, key: Key, value: Any) -> None:
+        self.replica.submit(encode(Set({key: raw(value)})))
+
+    def __delitem__(self, key: Key) -> None:
+        if self.replica.submit(encode(Delete(key))) is MISSING:
+            raise KeyError(key)
+
+    def __iter__(self) -> Iterator[Key]:
+        return super().__iter__()
+
+    def pop(self, key: Key, default: Any = MISSING) -> Any:
+        """Take the key out; of several who do so, one gets the value."""
+        value = self.replica.submit(encode(Delete(key)))
+        if value is not MISSING:
+            return value
+        if default is MISSING:
+            raise KeyError(key)
+        return default
+
+    def update(self, *others: Any, **more: Any) -> None:
+        """Set several keys in one step."""
+        self.replica.submit(encode(Set({key: raw(value) for key, value in dict(*others, **more).items()})))
+
+    def setdefault(self, key: Key, default: Any = None) -> Any:
+        """The value of the key; if it has none, give it this one."""
+        self.compare_and_set(key, MISSING, default)
+        return self[key]
+
+    def compare_and_set(self, key: Key, expected: Any, value: Any) -> bool:
+        """Set the key if its value is the expected one (MISSING: it has none); returns whether it was."""
+        return bool(self.replica.submit(replacement(key, expected, value)))
+
+    def clear(self) -> None:
+        """Take all keys out."""
+        self.replica.submit(encode(Clear()))
+
+    def sync(self) -> None:
+        """Wait until everything that was acknowledged to anybody before is here."""
+        self.replica.barrier()
+
+    def close(self) -> None:
+        """Leave the group."""
+        self.replica.close()
+
+    def __enter__(self) -> ReplicatedDict:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def replacement(key: Key, expected: Any, value: Any) -> bytes:
+    """The command of `compare_and_set`."""
+    old, new = (None if each is MISSING else bytes(raw(each)) for each in (expected, value))
+    return encode(Replace(key, old, new))

@@ -1,0 +1,191 @@
+"""The blocking replica: a shell over `Driver` that follows its group while one of its methods runs."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from ...ipc.deadline import Deadline
+from ...ipc.errors import NotMember, TotemdError, TryAgain
+from ..cpg.client import Client
+from ..cpg.group import Group
+from .driver import Driver, Outcome
+from .effects import Status
+from .machine import StateMachine
+from .policy import Policy
+from .view import ReplicaView
+
+RETRY_SECONDS = 0.05
+"""How soon it is tried again to send, where there was no credit."""
+
+
+class Replica(ReplicaView):
+    """A state machine that is kept the same on all members of a group.
+
+    ```
+    with totemd.Client() as client, totemd.replica.Replica(client, "counter", Counter()) as replica:
+        total = replica.submit(b"+1")
+        while True:
+            replica.process(timeout=1.0)
+    ```
+    There is no thread: it follows its group only while one of its methods runs.  A program that waits for other things
+    watches `fileno` and calls `process`; one that does not for long holds up those who need an answer from it, and is
+    expelled in the end.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        group: str | bytes,
+        machine: StateMachine,
+        policy: Policy | None = None,
+        *,
+        on_status: Callable[[Status], None] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Join the group; `active` waits until the state is here.  *policy* is `Available()` if none is given.
+
+        Raises:
+            AlreadyMember, TimeoutError: as `Client.join`.
+        """
+        super().__init__(machine)
+        self._group: Group = client.join(group, timeout=timeout)
+        self._client = client
+        self._driver: Driver = Driver(machine, self._group.address, policy, on_status=on_status)
+        self._outcomes: dict[int, Outcome] = {}
+        self._awaited: set[int] = set()
+
+    def process(self, timeout: float | None = 0.0) -> int:
+        """Take in what happens in the group for *timeout* seconds, or what is there already; returns how many events.
+
+        Raises:
+            IncompatibleState, TransferFailed, Expelled, or whatever else ended the replica, the state machine's
+            exceptions included.
+        """
+        deadline, count = Deadline(timeout), 0
+        while self._step(0.0 if deadline.passed else deadline.left):
+            count += 1
+        return count
+
+    def active(self, timeout: float | None = None) -> None:
+        """Wait until this replica has the state and may work.
+
+        Raises:
+            TimeoutError: not within *timeout* seconds.
+            And as `process`.
+        """
+        self._until(lambda: self.status is Status.ACTIVE, Deadline(timeout), "the replica did not become active")
+
+    def submit(self, command: bytes, timeout: float | None = None) -> Any:
+        """Have all replicas apply the command; returns what `apply` returned here, where the command stands.
+
+        Raises:
+            Rejected: `apply` did.
+            OutcomeUnknown: this member lost its place meanwhile; the command was applied once or never.
+            TimeoutError: no answer within *timeout* seconds; the command may still be applied.
+            MessageTooLarge: above `COMMAND_BYTES_MAX`; nothing was sent.
+            NotMember, or whatever ended the replica: it is closed.
+        """
+        return self._propose(bytes(command), timeout)
+
+    def barrier(self, timeout: float | None = None) -> None:
+        """Wait until everything that was acknowledged to anybody before the call has been applied here."""
+        self._propose(None, timeout)
+
+    def begin(self) -> None:
+        """Work with those who are here and what they have: for an operator who knows that the others are gone.
+
+        With `Majority` that is still only possible on more than half of the nodes.
+        """
+        self._driver.begin()
+        self._send()
+
+    def fileno(self) -> int:
+        """Readable when `process` may have something to do; call that at least once a second all the same."""
+        return self._group.fileno()
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._driver.close()
+        with contextlib.suppress(TimeoutError, TotemdError):
+            self._group.__exit__(None, None, None)
+
+    def __enter__(self) -> Replica:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- inside
+
+    def _propose(self, command: bytes | None, timeout: float | None) -> Any:
+        ticket = self._driver.propose(command, time.monotonic())
+        self._awaited.add(ticket)
+        try:
+            self._send()
+            self._until(lambda: ticket in self._outcomes, Deadline(timeout), "the command was not answered")
+            return self._outcomes.pop(ticket).get()
+        finally:
+            self._awaited.discard(ticket)
+            self._driver.core.pending.forget(ticket)
+
+    def _until(self, condition: Callable[[], bool], deadline: Deadline, otherwise: str) -> None:
+        self._collect()
+        while not condition():
+            self._driver.require_open()
+            if not self._step(deadline.left) and deadline.passed and not condition():
+                raise TimeoutError(f"{otherwise} within {deadline.timeout} s (it is {self.status.value})")
+
+    def _step(self, timeout: float | None) -> bool:
+        """Take in one event, or wait so long for one; returns whether there was one."""
+        self._send()
+        self._driver.require_open()
+        waits = [timeout, *([RETRY_SECONDS] if self._driver.outgoing else []), self._clock()]
+        end = None if timeout is None else time.monotonic() + timeout
+        try:
+            event = self._group.receive(timeout=min((each for each in waits if each is not None), default=None))
+        except TimeoutError:
+            now = time.monotonic()
+            self._guarded(lambda: self._driver.expire(now))
+            self._send()
+            return end is None or now < end
+        except TotemdError as ended:
+            self._driver.close(ended)
+            raise
+        self._guarded(lambda: self._driver.event(event, time.monotonic()))
+        self._send()
+        return True
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """What the state machine raises ends the replica, and is raised."""
+        done = False
+        try:
+            act()
+            done = True
+        finally:
+            self._collect()
+            if not done:
+                self.close()
+        if self._driver.core.status is Status.CLOSED:
+            with contextlib.suppress(TimeoutError, TotemdError):
+                self._group.leave(timeout=0.0)
+
+    def _clock(self) -> float | None:
+        deadline = self._driver.core.next_deadline()
+        return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+    def _collect(self) -> None:
+        self._outcomes.update(each for each in self._driver.take_outcomes() if each[0] in self._awaited)
+
+    def _send(self) -> None:
+        outgoing = self._driver.outgoing
+        with contextlib.suppress(TryAgain, NotMember), self._client.batch():
+            while outgoing:
+                self._group.mcast(outgoing[0].payload, outgoing[0].guarantee, wait=False)
+                outgoing.popleft()
+        self._collect()

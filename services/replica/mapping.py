@@ -1,0 +1,136 @@
+"""The state machine of a replicated dictionary, and what can be read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from .errors import Rejected
+
+Key = str | int
+
+MISSING: Final = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
+"""Stands for no value, in changes and comparisons."""
+
+OnChange = Callable[[Key, Any], None]
+"""Called with a key and its new value, or MISSING."""
+
+
+class Set(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Give keys these values; all or none."""
+
+    items: dict[Key, msgspec.Raw]
+
+
+class Delete(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Take a key out; returns whether it was there, and its value."""
+
+    key: Key
+
+
+class Clear(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Take all keys out."""
+
+
+class Replace(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Give a key a value, if the present one is as expected; both as msgpack, and None stands for none."""
+
+    key: Key
+    expected: bytes | None
+    value: bytes | None
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_COMMANDS = msgspec.msgpack.Decoder(Set | Delete | Clear | Replace)
+_SNAPSHOT = msgspec.msgpack.Decoder(list[tuple[Key, bytes]])
+encode = _ENCODER.encode
+
+
+def raw(value: Any) -> msgspec.Raw:
+    """A value as it travels.
+
+    Raises:
+        TypeError: msgpack cannot hold it.
+    """
+    return msgspec.Raw(_ENCODER.encode(value))
+
+
+class DictMachine:
+    """A dictionary whose values are kept as msgpack, so that nobody can change one in place on one replica only."""
+
+    snapshot_format = 1
+
+    def __init__(self, on_change: OnChange | None = None) -> None:
+        self.values: dict[Key, bytes] = {}
+        self._on_change = on_change
+
+    def apply(self, command: bytes) -> Any:
+        """Carry out one of the commands above."""
+        try:
+            said = _COMMANDS.decode(command)
+        except msgspec.MsgspecError as error:
+            raise Rejected(f"not a command for a dictionary: {error}") from None
+        match said:
+            case Set(items):
+                for key, value in items.items():
+                    self._put(key, bytes(value))
+            case Delete(key):
+                return self._put(key, None)
+            case Clear():
+                for key in list(self.values):
+                    self._put(key, None)
+            case Replace(key, expected, value):
+                present = self.values.get(key)
+                if present != expected:
+                    return False
+                self._put(key, value)
+                return True
+        return None
+
+    def snapshot(self) -> bytes:
+        """All items, in their order."""
+        return _ENCODER.encode(list(self.values.items()))
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take the items over; differences are told as changes."""
+        before, self.values = self.values, dict(_SNAPSHOT.decode(snapshot))
+        if self._on_change is not None:
+            for key in [*(key for key in before if key not in self.values), *self.values]:
+                if before.get(key) != self.values.get(key):
+                    self._on_change(key, self.get(key))
+
+    def get(self, key: Key) -> Any:
+        """The value, or MISSING."""
+        value = self.values.get(key)
+        return MISSING if value is None else msgspec.msgpack.decode(value)
+
+    def _put(self, key: Key, value: bytes | None) -> Any:
+        """Returns what was there."""
+        before = self.get(key)
+        if value is None:
+            self.values.pop(key, None)
+        else:
+            self.values[key] = value
+        if self._on_change is not None and (before is not MISSING or value is not None):
+            self._on_change(key, self.get(key))
+        return before
+
+
+class DictView(Mapping[Key, Any]):
+    """The local copy, for reading: what was applied here so far."""
+
+    _machine: DictMachine
+
+    def __getitem__(self, key: Key) -> Any:
+        value = self._machine.get(key)
+        if value is MISSING:
+            raise KeyError(key)
+        return value
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(list(self._machine.values))
+
+    def __len__(self) -> int:
+        return len(self._machine.values)

@@ -1,0 +1,80 @@
+"""The state machine of `Lock` and `Leader`: whose turn it is, in the order of asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from ...ipc.ids import Address
+from .errors import Rejected
+
+Entry = tuple[int, int, int]
+"""Node, pid and a number that the process gives."""
+
+
+class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Stand in line; asking twice is asking once."""
+
+    entry: Entry
+
+
+class Yield(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Leave the line, or give the turn back."""
+
+    entry: Entry
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_COMMANDS: Final = msgspec.msgpack.Decoder(Ask | Yield)
+_SNAPSHOT: Final = msgspec.msgpack.Decoder(tuple[int, list[Entry]])
+encode = _ENCODER.encode
+
+
+class Turns:
+    """A line of processes; the first one has the turn.  Who leaves the group leaves the line."""
+
+    snapshot_format = 1
+
+    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
+        self.line: list[Entry] = []
+        self.fence = 0
+        """How often the turn has passed to somebody: whoever has the turn has a higher number than all before."""
+        self._on_change = on_change
+
+    @property
+    def first(self) -> Entry | None:
+        """Whose turn it is."""
+        return self.line[0] if self.line else None
+
+    def apply(self, command: bytes) -> None:
+        """Ask or yield."""
+        try:
+            said = _COMMANDS.decode(command)
+        except msgspec.MsgspecError as error:
+            raise Rejected(f"not a command for a line: {error}") from None
+        match said:
+            case Ask(entry):
+                self._become(self.line if entry in self.line else [*self.line, entry])
+            case Yield(entry):
+                self._become([each for each in self.line if each != entry])
+
+    def members_changed(self, members: tuple[Address, ...]) -> None:
+        """Who is not there has no turn."""
+        self._become([each for each in self.line if Address(*each[:2]) in members])
+
+    def snapshot(self) -> bytes:
+        """The line and the number."""
+        return _ENCODER.encode((self.fence, self.line))
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take both over."""
+        self.fence, self.line = _SNAPSHOT.decode(snapshot)
+        self._on_change()
+
+    def _become(self, line: list[Entry]) -> None:
+        before, self.line = self.first, line
+        if self.first is not None and self.first != before:
+            self.fence += 1
+        self._on_change()

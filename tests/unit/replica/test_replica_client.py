@@ -1,0 +1,88 @@
+"""The blocking replica and its dictionary on real cpg processes."""
+
+from __future__ import annotations
+
+import select
+
+import pytest
+from cpgkit import DEADLINE, Rig
+from machines import Counter
+from totemd import NotMember
+from totemd.replica import Majority, Rejected, Replica, ReplicatedDict, Status
+
+
+def test_commands_are_applied_everywhere(pair: Rig) -> None:
+    with pair.client(1) as first, pair.client(2) as second:
+        mine, theirs = Counter(), Counter()
+        with Replica(first, "b-counter", mine) as one:
+            assert one.submit(b"5", DEADLINE) == 5
+            with Replica(second, "b-counter", theirs) as two:
+                while two.status is not Status.ACTIVE:
+                    one.process(0.05)
+                    two.process(0.05)
+                assert theirs.total == 5
+                assert two.submit(b"2", DEADLINE) == 7
+                one.barrier(DEADLINE)
+                assert mine.total == 7
+                with pytest.raises(Rejected):
+                    one.submit(b"x", DEADLINE)
+                assert len(one.active_members) == 2
+
+
+def test_it_can_be_watched(pair: Rig) -> None:
+    counter = Counter()
+    with (
+        pair.client(1) as first,
+        pair.client(2) as second,
+        Replica(first, "b-watch", counter) as one,
+        Replica(second, "b-watch", Counter()) as two,
+    ):
+        while two.status is not Status.ACTIVE or one.status is not Status.ACTIVE:
+            one.process(0.05)
+            two.process(0.05)
+        while one.process():
+            pass
+        two.submit(b"4", DEADLINE)
+        assert select.select([one], [], [], DEADLINE)[0]
+        while counter.total != 4:
+            select.select([one], [], [], DEADLINE)
+            one.process()
+
+
+def test_it_says_what_did_not_happen(pair: Rig) -> None:
+    with pair.client(1) as first, Replica(first, "b-alone", Counter(), Majority(2)) as one:
+        with pytest.raises(TimeoutError, match="suspended"):
+            one.active(0.3)
+        with pytest.raises(TimeoutError, match="not answered"):
+            one.submit(b"1", 0.1)
+        one.close()
+        with pytest.raises(NotMember):
+            one.submit(b"1", 0.1)
+
+
+def test_what_the_state_machine_raises_is_raised(pair: Rig) -> None:
+    class Broken(Counter):
+        def apply(self, command: bytes) -> int:
+            raise ZeroDivisionError(command)
+
+    with pair.client(1) as first, Replica(first, "b-broken", Broken()) as one:
+        with pytest.raises(ZeroDivisionError):
+            one.submit(b"1", DEADLINE)
+        assert one.status is Status.CLOSED
+
+
+def test_a_dictionary(pair: Rig) -> None:
+    with pair.client(1) as client, ReplicatedDict(client, "b-dict", timeout=DEADLINE) as settings:
+        settings["colour"] = "blue"
+        settings.update(size=3, shape=[1, 2])
+        assert settings.setdefault("size", 4) == 3
+        assert settings.setdefault("depth", 4) == 4
+        assert settings.pop("depth") == 4
+        assert settings.pop("depth", None) is None
+        with pytest.raises(KeyError):
+            del settings["depth"]
+        assert settings == {"colour": "blue", "size": 3, "shape": [1, 2]}
+        settings["shape"].append(3)
+        assert settings["shape"] == [1, 2], "a value is changed by writing it"
+        settings.clear()
+        assert not settings
