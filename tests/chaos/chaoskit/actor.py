@@ -18,8 +18,8 @@ from totemd.testing import Cluster, wait_until
 TICK_SECONDS = 0.05
 """How exactly the schedule is kept."""
 
-WATCH_SECONDS = 1.0
-"""How often nodes that ended by themselves are started again, as an init system does."""
+WATCH_SECONDS = 2.0
+"""How often nodes that ended by themselves are started again, as an init system does, and memory is looked at."""
 
 UP_SECONDS = 180.0
 """How long all nodes may take to serve again once the faults are over: seconds, but for a machine that starves them."""

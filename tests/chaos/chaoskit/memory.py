@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import psutil
-from totemd.ipc.errors import NotFound
-from totemd.testing import Cluster
+from totemd.testing import Cluster, family
 
-ROLES = ("executive", "totem", "cpg", "sam")
+ROLES = (family.EXECUTIVE, *family.MODULES)
 
 GROWTH_MAX = 0.2
 """What a process may take more at the end than after the warm-up; one that was restarted is held to the old value."""
@@ -38,13 +37,16 @@ class Memory:
         """All processes that run now."""
         sizes: dict[tuple[int, str], int] = {}
         for node in cluster:
-            for role in ROLES if node.is_running else ():
+            # One look through all processes of the machine for a node, not one for each role: that takes long.
+            for place, process in enumerate(node.processes()):
                 try:
-                    size = psutil.Process(node.pid(role)).memory_info().rss
-                except (NotFound, psutil.NoSuchProcess):
+                    role = _role(process) if place else family.EXECUTIVE
+                    size = process.memory_info().rss
+                except psutil.NoSuchProcess:
                     continue
-                sizes[node.node_id, role] = size
-                self.highest[role] = max(size, self.highest.get(role, 0))
+                if role is not None:
+                    sizes[node.node_id, role] = size
+                    self.highest[role] = max(size, self.highest.get(role, 0))
         return sizes
 
     def growth(self, role: str) -> float:
@@ -69,6 +71,11 @@ class Memory:
             f"(largest growth {self.growth(role):+.0%}, highest {self.highest.get(role, 0) / MIB:.1f})"
             for role in ROLES
         ]
+
+
+def _role(process: psutil.Process) -> str | None:
+    command = process.cmdline()
+    return next((name for name, module in family.MODULES.items() if module in command), None)
 
 
 def _range(sizes: dict[tuple[int, str], int], role: str) -> str:

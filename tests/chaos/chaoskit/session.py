@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -148,16 +149,24 @@ class Session:
             whole = time.monotonic()
             members.settle(SETTLE_SECONDS)
             self.report.settled_seconds = time.monotonic() - whole
-            records = members.read()
             self.report.memory.final(cluster)
+            self._judge(members, {node.node_id: node.log for node in cluster})
             members.end()
-        self.report.lives = len(records.lives)
-        self.report.submitted = sum(not each.unsent for each in records.submissions.values())
-        self.report.delivered = sum(1 for life in records.lives for _ in life.received())
+
+    def _judge(self, members: Members, logs: Mapping[int, str]) -> None:
         self._say("judging")
-        logs = {node.node_id: node.log for node in cluster}
-        self.report.configurations = sum(map(configurations, logs.values()))
-        self.report.violations = judge(records, logs)
+        # Histories are hundreds of thousands of small objects without cycles: the collector would walk them again and
+        # again, and take most of the time.
+        gc.disable()
+        try:
+            records = members.read()
+            self.report.lives = len(records.lives)
+            self.report.submitted = sum(not each.unsent for each in records.submissions.values())
+            self.report.delivered = sum(1 for life in records.lives for _ in life.received())
+            self.report.configurations = sum(map(configurations, logs.values()))
+            self.report.violations = judge(records, logs)
+        finally:
+            gc.enable()
 
     def _warm_up(self, cluster: Cluster, members: Members) -> None:
         warm = time.monotonic() + self._options.warm_up_seconds
