@@ -25,6 +25,7 @@ QUICK_SEEDS = 10
 ALL = os.environ.get("TOTEMD_SIM_MUTANTS") == "all"
 HERE = Path(__file__).resolve().parent
 SCENARIOS = HERE / "scenarios" / "mutants"
+REPORT = HERE.parents[1] / "docs" / "mutants.md"
 
 BY_SEEDS = [mutant for mutant in MUTANTS if mutant.seeds and (ALL or mutant.seeds <= QUICK_SEEDS)]
 BY_SCENARIO = [mutant for mutant in MUTANTS if mutant.scenario]
@@ -78,6 +79,17 @@ def test_an_edit_whose_text_is_gone_says_so() -> None:
     mutant = Mutant("outrun", "", 1, "E1", (Edit(ordering.accepts_token, "no such words", ""),))
     with pytest.raises(Outrun, match=r"ordering\.accepts_token: 0 times 'no such words'"), mutant.active():
         pass
+
+
+def test_the_report_lists_what_there_is() -> None:
+    """Rates are measured by hand; names, words, bounds and changes must be those of today."""
+    text = REPORT.read_text(encoding="utf-8")
+    for mutant in MUTANTS:
+        assert f"| {mutant.name} | {mutant.what} |" in text, (
+            "python tests/sim/run.py --mutants SEEDS -o docs/mutants.md"
+        )
+        assert f"- `{mutant.name}`: {mutant.diff()}" in text
+    assert text.count("\n| ") == len(MUTANTS) + 2
 
 
 def test_a_measurement_counts_seeds_and_names_properties() -> None:

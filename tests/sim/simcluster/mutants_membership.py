@@ -54,7 +54,7 @@ def _drop_merge_detects(stack: ExitStack) -> None:
 
 
 MEMBERSHIP = (
-    Mutant("disk_wiped", "the ring sequence is lost in a crash", 5, "E5 E6", (_wipe_disk,)),
+    Mutant("disk_wiped", "the ring sequence is lost in a crash", 40, "E5 E6", (_wipe_disk,)),
     Mutant("not_persisted", "the ring sequence is never made durable", 5, "W3", (_persist_nothing,)),
     Mutant(
         "persisted_too_late",
