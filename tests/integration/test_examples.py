@@ -140,3 +140,30 @@ def test_a_member_in_javascript(trio: Cluster, programs: ExitStack, node_modules
 @pytest.mark.parametrize(("name", "lines"), [("chat.py", 40), ("plain_member.py", 39), ("plain_member.cjs", 39)])
 def test_examples_are_as_short_as_promised(name: str, lines: int) -> None:
     assert len((EXAMPLES / name).read_text().splitlines()) <= lines
+
+
+def test_replicated_dict(trio: Cluster, programs: ExitStack) -> None:
+    one = start(programs, "replicated_dict.py", trio, 1, "colour=blue")
+    one.expect("colour = blue")
+    two = start(programs, "replicated_dict.py", trio, 2, "size=3")
+    assert "{'colour': 'blue'}" in two.expect("here:")
+    one.expect("size = 3")
+
+
+def test_lock(trio: Cluster, programs: ExitStack) -> None:
+    one = start(programs, "lock.py", trio, 1)
+    one.expect("have it, fence 1")
+    two = start(programs, "lock.py", trio, 2)
+    two.expect("waiting")
+    one.kill()
+    two.expect("have it, fence 2")
+    assert two.close() == 0
+
+
+def test_leader(trio: Cluster, programs: ExitStack) -> None:
+    one = start(programs, "leader.py", trio, 1)
+    one.expect("I lead, fence 1")
+    two = start(programs, "leader.py", trio, 2)
+    assert two.expect("leader: 1/").endswith("fence 1\n")
+    one.kill()
+    two.expect("I lead, fence 2")
