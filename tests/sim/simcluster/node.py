@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 from simcluster.chance import Chance
 from simcluster.group_stream import StreamServices
@@ -11,7 +12,7 @@ from simcluster.history import Event, Failed, Incarnation, Lane
 from simcluster.machine import Machine
 from simcluster.network import Network
 from simcluster.services import Services
-from simcluster.wire import Ended, OpenWire, Received, SealedWire, Wire
+from simcluster.wire import Ended, OpenWire, Received, Send, Wire, open_wire
 from simcluster.world import Tripwire, World
 from totemd.executive.totem.core.context import RingState
 from totemd.executive.totem.core.effects import (
@@ -49,6 +50,7 @@ class Node:
         self.disk = 0
         """The durable ring sequence; survives crashes."""
         self.ring: Ring | None = None
+        self._emit: Send = partial(network.send, number)
         self._wire: Wire = OpenWire(self._emit, False)
         self.services: Services | StreamServices | None = None
         groups = world.options.groups
@@ -96,7 +98,7 @@ class Node:
         self._awake = self._reacting = False
         self._timer_at = float("inf")
         self._wire.reborn()
-        self._wire = self._open_wire()
+        self._wire = open_wire(world.options, self.id, self._life, self._emit, self.now())
         world.trace.say(world.scheduler.now, f"node {self.id} boots as {boot_sequence}")
         if self.machine is not None:
             self.machine.power_on()
@@ -315,15 +317,6 @@ class Node:
         world.watch.sent(world.scheduler.now, self.id, self.disk, packet)
         others = [receiver for receiver in receivers if receiver != self.id]
         self._wire.send(packet, others, self.now(), directed=directed)
-
-    def _emit(self, receiver: int, packet: object, content: object) -> None:
-        self._network.send(self.id, receiver, packet, content)
-
-    def _open_wire(self) -> Wire:
-        options = self._world.options
-        if options.wire in {"sealed", "unsealed"}:
-            return SealedWire(options, self.id, self._life, self._emit, self.now())
-        return OpenWire(self._emit, options.wire == "codec")
 
     def _serve(self) -> None:
         """Let the services act on what they have seen, now or a little later."""

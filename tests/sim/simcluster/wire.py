@@ -196,3 +196,10 @@ class SealedWire:
                 case _:
                     pass
         return received
+
+
+def open_wire(options: Options, node: int, life: int, send: Send, now: float) -> Wire:
+    """The kind of wire that the options ask for, for one life of a node."""
+    if options.wire in {"sealed", "unsealed"}:
+        return SealedWire(options, node, life, send, now)
+    return OpenWire(send, options.wire == "codec")
