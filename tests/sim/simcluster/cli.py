@@ -155,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     if code is not None:
         return code
     if chosen.seeds is not None:
-        shown, complete = chosen.coverage, chosen.complete
+        shown, complete = chosen.coverage, chosen.complete or chosen.profile == "nightly"
         failed = run_many(chosen.seeds, chosen.profile, chosen.nodes, chosen.jobs, coverage=shown, complete=complete)
         return 1 if failed else 0
     options = derive(chosen.seed or 0, chosen.profile, chosen.nodes)
