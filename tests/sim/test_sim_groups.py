@@ -316,6 +316,30 @@ def test_credit_that_is_kept_breaks_l10(at_rest: Cluster, monkeypatch: pytest.Mo
     assert broken(at_rest) == "L10"
 
 
+SITUATIONS = {
+    "group.Back",
+    "group.dismissed",
+    "group.exchange_of_a_service",
+    "membership.EXPELLED",
+    "membership.LEAVE",
+    "membership.NODE_DOWN",
+    "membership.NODE_UP",
+    "membership.PROCESS_DOWN",
+    "membership.ended_by.Expelled",
+    "membership.ended_by.NotMember",
+}
+"""What runs with groups must bring about, or they have become too gentle."""
+
+
+def test_groups_get_into_every_situation() -> None:
+    missing = set(SITUATIONS)
+    for seed in range(400, 420):
+        missing -= {name for name, times in Cluster(derive(seed, "groups")).run().coverage.items() if times}
+        if not missing:
+            return
+    pytest.fail(f"never seen: {sorted(missing)}")
+
+
 def a_subscription(cluster: Cluster) -> object:
     """One that its client is joined to."""
     for machine in machines(cluster):
