@@ -83,7 +83,8 @@ class Core:
         self._attempts = 0
         self._unreadable: set[Address] = set()
         self._stalled: set[Address] = set()
-        self.pending = Pending(self._say, policy.confirms)
+        self.pending = Pending(me, self._say, policy)
+        self._confirming = False
         self.follower = Follower(me, self.pending, self._effects.append, tells_members)
         self.donor = Donor(me, identity, snapshot_format, self._say, self._effects.append)
 
@@ -160,6 +161,7 @@ class Core:
         merged = any(member.reason is Reason.NODE_UP for member in change.joined)
         self.roster.remove(gone | came)
         self.donor.forget(gone | came)
+        self.pending.gone(gone | came)
         if self.follower.incoming is not None and self.follower.incoming.donor in gone:
             self.follower.incoming = None
         if gone:
@@ -180,8 +182,7 @@ class Core:
             self._suspend()
 
     def _suspend(self) -> None:
-        self.follower.incoming = None
-        self.follower.stop()
+        self.follower.cut_off()
         self.donor.stop()
         self.roster.suspend()
 
@@ -191,7 +192,7 @@ class Core:
         self.donor.stop()
         self.roster = Roster()
         self.members = ()
-        self._surveyed = self._census_due = False
+        self._surveyed = self._census_due = self._confirming = False
         self._census = self._census_at = None
 
     def _message(self, message: Message, now: float) -> None:
@@ -207,9 +208,8 @@ class Core:
                     self._overflowed()
             case Chunk():
                 self._chunk(sender, said, now)
-            case Confirm(number):
-                if sender == self.me:
-                    self._effects.extend(Release(ticket) for ticket in self.pending.confirmed(number))
+            case Confirm():
+                self._confirmed(sender, said)
             case TakeCensus():
                 self._asked(said, now)
             case Standing(census):
@@ -227,9 +227,27 @@ class Core:
                 self._cut(sender, said, now)
             case Ready(life):
                 self.roster.ready(sender, life)
+                self.pending.ask_again()
                 if self._census is not None:
                     self._census.ready(sender, life)
                     self._count(now)
+
+    # -- confirmations
+
+    def _confirmed(self, sender: Address, confirm: Confirm) -> None:
+        if sender == self.me:
+            self._confirming = False
+        for node, pid, number in confirm.upto:
+            if (node, pid) == self.me and sender != self.me:
+                self._effects.extend(Release(ticket) for ticket in self.pending.confirmed(sender, number))
+
+    def _confirm(self) -> None:
+        """One message at a time, so that a busy replica confirms many commands at once."""
+        if self.follower.applied_of and not self._confirming:
+            if self.policy.confirms:
+                self._confirming = True
+                self._say(Confirm(tuple((*sender, number) for sender, number in self.follower.applied_of.items())))
+            self.follower.applied_of.clear()
 
     # -- the census
 
@@ -371,6 +389,7 @@ class Core:
             self._stall_at = now + STALL_SECONDS
         if active and not self.follower.holding:
             self.pending.flush()
+            self._confirm()
             self.donor.serve(self.roster)
         if active:
             self._become(Status.ACTIVE)

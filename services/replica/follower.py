@@ -35,12 +35,16 @@ class Follower:
         self.holding = False
         """Parts of the group have met, and it is not decided whose state is kept."""
         self.incoming: Incoming | None = None
+        self.applied_of: dict[Address, int] = {}
+        """Numbers of the last commands of others that were applied, until that is confirmed."""
         self._me = me
         self._pending = pending
         self._emit = emit
         self._tells_members = tells_members
         self._held: list[tuple[Address, Command | Barrier]] = []
         self._held_bytes = 0
+        self._doubtful = 0
+        """How many of them came before somebody left, who may apply them elsewhere."""
 
     def command(self, sender: Address, command: Command | Barrier, counts: bool) -> bool:
         """A command, at its place; it *counts* if its sender is active there.  False: the transfer cannot go on."""
@@ -63,11 +67,11 @@ class Follower:
 
     def left(self, members: tuple[Address, ...]) -> None:
         """Somebody left; *members* go on, and this is one of them."""
+        self._doubtful = len(self._held)
         if self.live:
             assert self.history is not None
             self.history = self.history.without(members)
             self._tell(members)
-            self._release(self._pending.carried_on())
         elif self.incoming is not None:
             if self.holding:
                 # Those who hold are told of this before what they hold.  That is too rare to keep two orders for.
@@ -78,12 +82,14 @@ class Follower:
     def go_on(self, apply_held: bool) -> None:
         """The state that is here was chosen, and is what this replica was following."""
         self.holding = False
-        held = self._drop_held()
-        for sender, command in held:
+        doubtful = self._doubtful
+        for index, (sender, command) in enumerate(self._drop_held()):
             if apply_held:
                 self._apply(sender, command)
-            elif sender == self._me:
+            elif sender == self._me and index >= doubtful:
                 self._pending.not_applied(command.number)
+            elif sender == self._me and (ticket := self._pending.ticket(command.number)) is not None:
+                self._emit(Unknown(ticket))
 
     def begin(self, history: History, members: tuple[Address, ...]) -> None:
         """The state that is here was chosen, among others or after a time without work; from here on it is followed."""
@@ -91,9 +97,16 @@ class Follower:
         self.history, self.live, self.incoming = history, True, None
         self._tell(members)
 
+    def cut_off(self) -> None:
+        """So many left that the rest may not work."""
+        self._doubtful = len(self._held)
+        self.incoming = None
+        self.stop()
+
     def stop(self) -> None:
         """The state that is here is not followed any more."""
         was_live, self.live = self.live, False
+        self.applied_of.clear()
         self.go_on(apply_held=False)
         if was_live:
             for ticket in self._pending.cut_off():
@@ -103,6 +116,7 @@ class Follower:
         """This member lost its place in the order, with everything that was on its way."""
         self.live = self.holding = False
         self.incoming = None
+        self.applied_of.clear()
         self._drop_held()
         for ticket in self._pending.away():
             self._emit(Unknown(ticket))
@@ -120,6 +134,8 @@ class Follower:
                 self.left(each.members)
 
     def _apply(self, sender: Address, command: Command | Barrier) -> None:
+        if sender != self._me:
+            self.applied_of[sender] = command.number
         ticket = self._pending.ticket(command.number) if sender == self._me else None
         if isinstance(command, Command):
             assert self.history is not None
@@ -138,5 +154,5 @@ class Follower:
             self._emit(Release(ticket))
 
     def _drop_held(self) -> list[tuple[Address, Command | Barrier]]:
-        held, self._held, self._held_bytes = self._held, [], 0
+        held, self._held, self._held_bytes, self._doubtful = self._held, [], 0, 0
         return held

@@ -41,9 +41,9 @@ class Barrier(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class Confirm(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Sent after the sender has applied its own commands up to this one: see `Pending`."""
+    """The sender has applied what each of these members sent, up to that number."""
 
-    number: Sequence
+    upto: tuple[tuple[NodeNumber, Annotated[int, msgspec.Meta(ge=0)], Sequence], ...]
 
 
 class TakeCensus(msgspec.Struct, frozen=True, array_like=True, tag=4):

@@ -3,32 +3,36 @@
 A proposal has a *ticket*, by which its proposer waits for it, and each time that it is sent a *number*.  It is sent
 again only if it is certain that nobody applied it: it was delivered here, and its sender was not active at that place.
 
-With `confirms`, a result is withheld until a message sent after it was known has come back, or somebody left and this
-member still may work: then the command was safe in the whole membership, or is part of what those who stayed go on
-with.  Source: docs/totem.md §9 (a safe message delivered in a transitional configuration is safe in that one only).
+With `confirms`, a result is withheld until so many replicas have said that they applied the command that they could
+work without the others.  That a message was safe is not enough: it is with their nodes then, and a node's processes may
+die before the replica has it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from .messages import Barrier, Command, Confirm, Said
+from ...ipc.ids import Address
+from .messages import Barrier, Command, Said
+from .policy import Policy
 
 
 class Pending:
     """Own proposals, from `propose` to their result."""
 
-    def __init__(self, send: Callable[[Said], None], confirms: bool) -> None:
+    def __init__(self, me: Address, send: Callable[[Said], None], policy: Policy) -> None:
+        self._me = me
         self._send = send
-        self._confirms = confirms
+        self._policy = policy
         self._tickets = 0
         self._numbers = 0
         self._unsent: deque[tuple[int, bytes | None]] = deque()
         self._sent: dict[int, tuple[int, bytes | None]] = {}
         self._withheld: dict[int, int] = {}
-        """Number -> ticket."""
-        self._confirming: int | None = None
+        """Number -> ticket, ascending."""
+        self._confirmed: dict[Address, int] = {}
+        """Up to which own number each other member has applied."""
 
     def propose(self, payload: bytes | None) -> int:
         """Take one more; None is a barrier.  Returns its ticket."""
@@ -56,12 +60,11 @@ class Pending:
         return None if found is None else found[0]
 
     def applied(self, number: int, ticket: int) -> list[int]:
-        """It has been; returns the tickets whose results may be given out."""
-        if not self._confirms:
+        """It has been, here; returns the tickets whose results may be given out."""
+        if not self._policy.confirms:
             return [ticket]
         self._withheld[number] = ticket
-        self._confirm()
-        return []
+        return self._release()
 
     def not_applied(self, number: int) -> None:
         """It came back and nobody applied it: it will be sent again, in its place among the others."""
@@ -69,24 +72,28 @@ class Pending:
         if found is not None:
             self._unsent = deque(sorted((*self._unsent, found), key=lambda each: each[0]))
 
-    def confirmed(self, number: int) -> list[int]:
-        """An own `Confirm` came back."""
-        self._confirming = None
-        released = [ticket for each, ticket in self._withheld.items() if each <= number]
-        self._withheld = {each: ticket for each, ticket in self._withheld.items() if each > number}
-        self._confirm()
-        return released
+    def confirmed(self, member: Address, number: int) -> list[int]:
+        """Another member has applied what was sent here up to this number; returns the tickets that may be answered."""
+        self._confirmed[member] = max(number, self._confirmed.get(member, 0))
+        return self._release()
 
-    def carried_on(self) -> list[int]:
-        """Somebody left, and this member still may work."""
-        released = list(self._withheld.values())
-        self._withheld.clear()
-        return released
+    def gone(self, members: Iterable[Address]) -> None:
+        """What they had applied counts no more."""
+        for member in members:
+            self._confirmed.pop(member, None)
+
+    def ask_again(self) -> None:
+        """Somebody was given the state, with commands that it has not seen: a barrier makes it say so."""
+        if self._withheld:
+            self._numbers += 1
+            self._send(Barrier(self._numbers))
 
     def cut_off(self) -> list[int]:
         """This member may not work any more; returns the tickets whose outcome is unknown."""
-        self._confirming = None
-        return self.carried_on()
+        unknown = list(self._withheld.values())
+        self._withheld.clear()
+        self._confirmed.clear()
+        return unknown
 
     def away(self) -> list[int]:
         """Everything that was sent is void; returns the tickets whose outcome is unknown."""
@@ -94,7 +101,12 @@ class Pending:
         self._sent.clear()
         return [*self.cut_off(), *unknown]
 
-    def _confirm(self) -> None:
-        if self._confirming is None and self._withheld:
-            self._confirming = max(self._withheld)
-            self._send(Confirm(self._confirming))
+    def _release(self) -> list[int]:
+        released = []
+        for number, ticket in list(self._withheld.items()):
+            holders = [self._me, *(member for member, upto in self._confirmed.items() if upto >= number)]
+            if not self._policy.may_work(holders):
+                break
+            del self._withheld[number]
+            released.append(ticket)
+        return released

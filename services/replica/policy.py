@@ -63,7 +63,7 @@ class Policy(Protocol):
 
     @property
     def confirms(self) -> bool:
-        """Whether a command is acknowledged only once no other part of the group can go on without it."""
+        """Whether a command is acknowledged only once replicas that may work by themselves have applied it."""
 
     def may_work(self, members: Iterable[Address]) -> bool:
         """Whether those who have been working may go on in this membership."""
@@ -152,7 +152,7 @@ class Majority:
 
     @property
     def confirms(self) -> bool:
-        """Delivered as safe may still mean: safe for those who are left."""
+        """A safe message is with all nodes, but a node's processes may die before its replica has it."""
         return True
 
     def may_work(self, members: Iterable[Address]) -> bool:

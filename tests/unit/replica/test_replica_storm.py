@@ -11,6 +11,11 @@ __all__ = ["small_chunks"]
 
 SEEDS = 60
 
+LOST_ONCE = (3437, 51)
+"""Where something acknowledged was lost, when safe delivery was taken for application by the replicas; and where
+something was applied twice, which had been held when its sender was cut off.
+"""
+
 
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -19,7 +24,7 @@ def test_whoever_is_there_works(seed: int) -> None:
 
 
 @pytest.mark.usefixtures("small_chunks")
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", sorted({*range(SEEDS), *LOST_ONCE}))
 def test_only_a_majority_works(seed: int) -> None:
     nodes = 3 if seed % 3 else 5
     Storm(seed, Majority(nodes), nodes, Audience if seed % 2 else Journal).run()
