@@ -16,11 +16,11 @@ from ...ipc.errors import MalformedMessage
 from ...ipc.ids import Address, Guarantee, Reason
 from ..cpg.events import ConfigChange, Event, Message, Rejoined
 from .census import CENSUS_SECONDS, Census
+from .decision import decide
 from .donor import Donor
 from .effects import Became, DropUnsent, Effect, Fail, Release, Send, Status
 from .errors import IncompatibleState, TransferFailed
 from .follower import Follower
-from .history import BEGINNING
 from .messages import (
     REPLICA_PROTOCOL,
     Barrier,
@@ -38,7 +38,7 @@ from .messages import (
     encode,
 )
 from .pending import Pending
-from .policy import Begin, Candidate, Policy
+from .policy import Policy
 from .roster import Roster
 from .transfer import STALL_SECONDS, TRANSFER_ATTEMPTS_MAX, Incoming
 
@@ -272,27 +272,10 @@ class Core:
     def _conclude(self, census: Census, now: float) -> None:
         """Here everybody decides the same."""
         self._census = self._census_at = None
-        gathering, ranks = census.gathering(self.members)
-        active = [each for each in gathering.candidates if each.active]
-        verdict = self.policy.decide(gathering)
-        # One session, and it goes on: for its members and their transfers nothing has happened.
-        undisturbed = len(active) == 1 and verdict == active[0] and len(active[0].sessions) == 1
-        match verdict:
-            case Candidate(members, history, True, _, sessions):
-                winners = {member: ranks[member] for member in members}
-                start = None if len(sessions) == 1 else history.anew(census.mark)
-            case Candidate(members, history):
-                winners = {member: rank for rank, member in enumerate(members)}
-                start = history.anew(census.mark)
-            case Begin():
-                winners = {member: rank for rank, member in enumerate(gathering.answered)}
-                start = BEGINNING.anew(census.mark)
-            case _:
-                winners, start = {}, None
-        lives = census.lives()
-        others = {member: lives[member] for member in gathering.answered if member not in winners and member in lives}
+        decision = decide(census, self.members, self.policy)
+        winners, start, undisturbed = decision.winners, decision.start, decision.undisturbed
         self._surveyed = True
-        self.roster.establish(winners, others, keep_served=undisturbed)
+        self.roster.establish(winners, decision.others, keep_served=undisturbed)
         if not undisturbed or (self.follower.incoming is not None and self.follower.incoming.donor not in winners):
             self.follower.incoming = None
         if not undisturbed or self.me not in winners:
