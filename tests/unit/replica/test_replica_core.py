@@ -78,3 +78,70 @@ def test_a_minority_waits() -> None:
     stage.unite()
     assert stage.entries() == [[works, waits]] * 3
     assert stage.actor(1).outcomes[waits].get() == 2
+
+
+def test_what_is_written_while_a_merge_is_decided_is_not_lost() -> None:
+    """The one that loses the merge holds its commands, and sends them again to those who win."""
+    stage = Stage(3, Available())
+    stage.start()
+    stage.settle()
+    stage.split({1}, {2, 3})
+    stage.settle()
+    lost, kept = stage.actor(1).propose(), stage.actor(2).propose()
+    stage.settle()
+    stage.regroup({1, 2, 3}, 0, 0)
+    while len(stage.actor(1).driver.core.members) < 3:  # type: ignore[union-attr]
+        assert stage.step()
+    late = stage.actor(1).propose()
+    stage.settle()
+    assert stage.entries() == [[kept, late]] * 3
+    assert stage.actor(1).outcomes[late].get() == 2
+    assert stage.actor(1).journal.superseded_with == [[lost]]
+
+
+def test_another_donor_takes_over_and_a_joiner_may_die() -> None:
+    stage = Stage(4, Available(), machine=lambda: Journal(padding=2_000_000))
+    stage.start(1, 2)
+    stage.settle()
+    stage.actor(1).propose()
+    stage.settle()
+    stage.start(3, 4)
+    serving = lambda: [actor for actor in stage.actors() if actor.driver and actor.driver.core.donor._serving]  # noqa: E731
+    while not serving():
+        assert stage.step()
+    for _ in range(20):
+        stage.step()
+    donor = serving()[0]
+    assert stage.actor(3).status is Status.RECEIVING
+    stage.kill(4)
+    stage.kill(donor.node.node_id)
+    stage.settle()
+    assert stage.actor(3).status is Status.ACTIVE
+    assert len(stage.entries()) == 2
+    assert stage.entries()[0] == stage.entries()[1] != []
+
+
+def test_a_donor_that_is_silent_is_passed_over() -> None:
+    stage = Stage(3, Available(), machine=lambda: Journal(padding=2_000_000))
+    stage.start(1, 2)
+    stage.settle()
+    stage.start(3)
+    while stage.actor(3).driver is None or stage.actor(3).driver.core.follower.incoming is None:
+        assert stage.step()
+    donor = stage.actor(stage.actor(3).driver.core.follower.incoming.donor.node_id)
+    donor.take = donor.talk = lambda *_: False  # type: ignore[method-assign]
+    stage.settle()
+    assert stage.actor(3).status is Status.RECEIVING
+    stage.pass_time(6.0)
+    assert stage.actor(3).status is Status.ACTIVE
+
+
+def test_a_person_may_begin_without_all_nodes() -> None:
+    stage = Stage(3, Majority(3))
+    stage.start(1, 2)
+    stage.settle()
+    assert stage.actor(1).status is Status.SUSPENDED
+    assert stage.actor(1).driver is not None
+    stage.actor(1).driver.begin()
+    stage.settle()
+    assert [stage.actor(node).status for node in (1, 2)] == [Status.ACTIVE] * 2
