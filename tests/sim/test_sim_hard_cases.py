@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from simcluster.checker import explain
 from simcluster.cluster import Cluster, Outcome
-from simcluster.faults import Crash, CutLinks, Fault, Lossy, PlannedFault
+from simcluster.faults import Crash, CutLinks, Fault, Heal, Lossy, PlannedFault
 from simcluster.history import Delivered, Regular
 from simcluster.options import TOKEN, Options
 from simcluster.scenario import Request, Script, plain
@@ -136,6 +136,22 @@ def test_one_way_links_do_not_flap(links: tuple[tuple[int, int], ...]) -> None:
     for node in (1, 2, 3):
         assert changes(outcome, node, FORMED, settled) > 0
         assert changes(outcome, node, settled, end) <= 3 * attempts
+
+
+@pytest.mark.parametrize("turns", range(4, 12))
+def test_a_link_that_is_mended_is_used_at_once(turns: int) -> None:
+    """However long both sides have come to back off by then (docs/totem.md §5.8): two failures' worth is enough."""
+    deaf, mute, every = ((1, 3), (2, 3)), ((3, 1), (3, 2)), 2.5
+    mended = FORMED + turns * every
+    faults: list[tuple[float, Fault]] = []
+    for turn in range(turns):
+        faults += [(FORMED + turn * every, Heal()), (FORMED + turn * every, CutLinks((deaf, mute)[turn % 2]))]
+    options = replace(plain(1, 3), fault_seconds=mended + 10.0)
+    outcome = lived(options, [*faults, (mended, Heal())], load_of(3, mended + 10.0, 0.25))
+    limit = 2 * (options.ring.token + options.ring.consensus)
+    for node in (1, 2, 3):
+        together = [at for at, regular in configurations(outcome, node) if regular.members == (1, 2, 3)]
+        assert min(at for at in together if at > mended) - mended <= limit
 
 
 @pytest.mark.parametrize("deaf", [1, 2, 3])

@@ -101,6 +101,25 @@ def test_back_off_doubles_is_bounded_and_is_forgotten_after_a_good_while_togethe
     assert not backoff.ignores(2, 42.0)
 
 
+def test_a_link_that_was_broken_and_works_again_ends_the_back_off_once() -> None:
+    backoff = MergeBackoff(first=8.0, longest=50.0)
+    assert not backoff.link_seen(2, 0.0, mutual=True, after_silence=True)  # nobody backs off from it
+    for mutual, after_silence in ((False, False), (False, True), (True, True)):
+        backoff.installed([1, 2], [], 0.0)
+        backoff.installed([1], [2], 0.0)
+        assert not backoff.link_seen(2, 1.0, mutual=True, after_silence=False)  # it worked all the time
+        assert backoff.ignores(2, 2.0)
+        mended = backoff.link_seen(2, 2.0, mutual=mutual, after_silence=after_silence)
+        assert mended is mutual and backoff.ignores(2, 2.0) is not mutual
+        if not mended:
+            assert backoff.link_seen(2, 3.0, mutual=True, after_silence=False)
+        assert not backoff.ignores(2, 3.0)
+        assert not backoff.link_seen(2, 3.0, mutual=True, after_silence=False)
+    backoff.installed([1, 2], [], 4.0)
+    backoff.installed([1], [2], 5.0)
+    assert backoff.ignores(2, 5.0 + 49.0)  # what was learnt about the node stays
+
+
 def test_a_deaf_node_is_kept_away_with_its_joins_until_it_has_been_well_for_long() -> None:
     backoff = MergeBackoff(first=2.0, longest=50.0, relapse=10.0)
     backoff.installed([1], [2, 3], 0.0, deaf=frozenset({2, 9}))

@@ -18,6 +18,8 @@ class _Record:
     until: float
     deaf: bool
     member_since: float | None = None
+    cut: bool = False
+    """The link to it did not work, one way or both, at some time since."""
 
 
 class MergeBackoff:
@@ -47,6 +49,23 @@ class MergeBackoff:
             else:
                 length = min(2 * record.length, self._longest)
             self._records[node] = _Record(length, now + length, node in deaf)
+
+    def link_seen(self, node: int, now: float, *, mutual: bool, after_silence: bool) -> bool:
+        """A merge detect of *node* came, and says whether the link works both ways (*mutual*).
+
+        A link that did not work and does now ends the back-off, once: what was mended need not wait.  One that has
+        not changed since the node was excluded says nothing new, nor does any about a deaf node, which gets merge
+        detects as before.  Returns whether it did.
+        """
+        record = self._records.get(node)
+        if record is None or record.deaf or record.member_since is not None:
+            return False
+        record.cut = record.cut or after_silence or not mutual
+        if not (record.cut and mutual):
+            return False
+        record.cut = False
+        waiting, record.until = now < record.until, now
+        return waiting
 
     def ignores(self, node: int, now: float) -> bool:
         """Whether a merge detect or foreign message of *node* is to be ignored."""

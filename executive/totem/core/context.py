@@ -177,6 +177,9 @@ class Suspect:
     """When the next probe, or the verdict, is due."""
 
 
+SILENT_MERGES: Final = 5
+"""Merge intervals without a word after which a link counts as silent, if that is longer than a token timeout."""
+
 SELF_TOKEN_PACE: Final = 0.001
 """Seconds that a token of a ring of one takes to come round when there is nothing to do."""
 
@@ -207,6 +210,8 @@ class RingContext:
             parameters.merge_backoff_max or 16 * parameters.token,
             RELAPSE_TIMEOUTS * parameters.token,
         )
+        self.heard: dict[int, float] = {}
+        """When each other node was last heard."""
         self.effects: list[Effect] = []
         self.loopback: deque[Token | CommitToken] = deque()
         """Tokens of a ring of one, on their way to ourselves."""
@@ -241,6 +246,11 @@ class RingContext:
     def store(self) -> FrameStore:
         """The store that the current ring's numbers refer to."""
         return self.recovery.store if self.recovery is not None else self.installed.store
+
+    @property
+    def silence(self) -> float:
+        """Seconds after which a node that says nothing is out of earshot."""
+        return max(self.parameters.token, SILENT_MERGES * self.parameters.merge)
 
     @property
     def is_representative(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..wire.packets import Alive, CommitToken, HoldCancel, Join, Mcast, MergeDetect, Packet, Probe, Token
+from ..wire.packets import NODES_MAX, Alive, CommitToken, HoldCancel, Join, Mcast, MergeDetect, Packet, Probe, Token
 from .context import GatherReason, RingContext, RingState
 from .effects import Level, Multicast, Scope
 from .membership import (
@@ -103,13 +103,22 @@ def frame_while_recovering(ring: RingContext, frame: Mcast, sender: int, now: fl
 def merge_detect_while_operational(ring: RingContext, packet: MergeDetect, sender: int, now: float) -> None:
     """Another ring exists."""
     if packet.ring != ring.ring:
+        _look_at_link(ring, packet, sender, now)
         hear_other_ring(ring, packet, sender, now, GatherReason.MERGE)
 
 
 def merge_detect_while_gathering(ring: RingContext, packet: MergeDetect, sender: int, now: float) -> None:
     """Somebody else could be in the next ring."""
     if packet.ring not in (ring.ring, ring.installed.ring):
+        _look_at_link(ring, packet, sender, now)
         hear_candidate(ring, sender, now, GatherReason.MERGE)
+
+
+def _look_at_link(ring: RingContext, packet: MergeDetect, sender: int, now: float) -> None:
+    """Whether a link that did not work, one way or both, works again: then nobody need be backed off from."""
+    after_silence = now - ring.heard.get(sender, now) > ring.silence
+    if ring.backoff.link_seen(sender, now, mutual=ring.me in packet.heard, after_silence=after_silence):
+        ring.count("backoff.link_mended")
 
 
 def hear_other_ring(
@@ -280,7 +289,9 @@ def token_overdue(ring: RingContext, now: float) -> None:
 
 def announce_ring(ring: RingContext, now: float) -> None:
     """Timer MERGE: tell everybody that this ring exists, busy or not, since its data reach only its members."""
-    ring.emit(Multicast(MergeDetect(ring.ring), Scope.ALL))
+    members = ring.installed.members
+    heard = sorted(node for node, at in ring.heard.items() if node not in members and now - at <= ring.silence)
+    ring.emit(Multicast(MergeDetect(ring.ring, tuple(heard[:NODES_MAX])), Scope.ALL))
     ring.timers.arm(Timer.MERGE, now + ring.parameters.merge)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from ....ipc.errors import MalformedMessage
-from .packets import AnyPacket, CommitToken, Join, Mcast, Token
+from .packets import AnyPacket, CommitToken, Join, Mcast, MergeDetect, Token
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(AnyPacket)
@@ -65,6 +65,9 @@ def _contradiction(packet: AnyPacket) -> str | None:
         case Join():
             if not _ascending(packet.candidates) or not _ascending(packet.failed):
                 return "a set of nodes is not ascending"
+        case MergeDetect():
+            if not _ascending(packet.heard):
+                return "heard is not ascending"
         case CommitToken():
             if not _ascending(packet.members):
                 return "members are not ascending"

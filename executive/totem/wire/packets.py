@@ -113,6 +113,8 @@ class MergeDetect(Packet, frozen=True, array_like=True, tag=5):
     """Says that a ring exists, so that two rings find each other.  corosync: struct memb_merge_detect."""
 
     ring: RingId
+    heard: NodeIds = ()
+    """Nodes outside the ring that the sender has heard lately."""
 
 
 class HoldCancel(Packet, frozen=True, array_like=True, tag=6):
