@@ -76,7 +76,7 @@ class GroupClient:
             return
         self._connections += 1
         self.connection = Connection(self, cpg, self._connections)
-        self.connection.to_cpg.send("hello")
+        cpg.greeted_by(self.connection)
 
     def die(self) -> None:
         """The process ends; its connection does, too."""

@@ -150,6 +150,8 @@ class CpgProcess:
         self.inbox = Inbox(self._handle)
         self._links = 0
         self._locals: dict[Connection, LocalClient] = {}
+        self._greeting: set[Connection] = set()
+        """Connections whose hello has not been handled."""
         self._carrying_out = False
         self._flush_scheduled = False
         self.connect()
@@ -185,10 +187,16 @@ class CpgProcess:
             self.link.to_cpg.cut = True
             self.link.to_totem.send(LOST)
             self.link = None
-        for connection in self._locals:
+        for connection in (*self._locals, *sorted(self._greeting, key=lambda each: each.pid)):
             connection.to_cpg.cut = True
             connection.to_client.send(LOST)
         self._locals.clear()
+        self._greeting.clear()
+
+    def greeted_by(self, connection: Connection) -> None:
+        """A client's hello is on its way."""
+        self._greeting.add(connection)
+        connection.to_cpg.send("hello")
 
     def take(self, item: Any) -> None:
         """Something arrives, from a client or from totem."""
@@ -235,10 +243,11 @@ class CpgProcess:
         if message == "hello":
             client = connection.client
             welcome = Welcome((1, 0), self.machine.node_id, 0, client.pid, self.machine.options.client_credit)
+            self._greeting.discard(connection)
             connection.to_client.send(welcome)
             self._locals[connection] = self.engine.opened(connection, client.pid)
         elif local is None:
-            return
+            self._greeting.discard(connection)
         elif message == LOST:
             del self._locals[connection]
             self.engine.closed(local)
