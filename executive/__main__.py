@@ -30,7 +30,7 @@ from .supervisor.facts import effective_values
 from .supervisor.pidfile import AlreadyRunning, PidFile, prepare_run_dir
 from .supervisor.process import Startup, run_executive
 from .supervisor.reload import Reloader
-from .supervisor.specs import NODE, Tree
+from .supervisor.specs import NODE, Tree, with_quorum
 
 
 class StartRefused(Exception):
@@ -89,7 +89,7 @@ def totemd(  # noqa: PLR0917 (click passes them by name)
     configuration = reloader.load()
     if test:
         return _report_test(configuration)
-    return start(reloader, configuration, run_dir(named_run_dir), NODE, background)
+    return start(reloader, configuration, run_dir(named_run_dir), with_quorum(NODE, configuration.quorum), background)
 
 
 def start(reloader: Reloader, configuration: Configuration, directory: Path, tree: Tree, background: bool) -> int:

@@ -17,6 +17,7 @@ DEATH_SECONDS = 10.0
 MODULES = {
     "totem": "totemd.executive.totem",
     "cpg": "totemd.services.cpg",
+    "quorum": "totemd.services.quorum",
     "sam": "totemd.sam",
 }
 """Child of the executive -> the module it is started as."""

@@ -167,7 +167,6 @@ NODE_OPTIONS: tuple[Option, ...] = (
         default=Derived("quorum.votes", lambda v: v.number("votes")),
         field="votes",
         reload=True,
-        effect=Effect.LATER,
         doc="Votes of the node; 0 is allowed.",
     ),
     *(

@@ -118,8 +118,20 @@ LOGGING_RELATIONS = (
 )
 
 
-def _quorum(key: str, kind: Kind, default: int | str | bool | Derived, doc: str, *, reload: bool = False) -> Option:
-    return Option(path=f"quorum.{key}", kind=kind, default=default, reload=reload, effect=Effect.LATER, doc=doc)
+def _quorum(
+    key: str,
+    kind: Kind,
+    default: int | str | bool | Derived,
+    doc: str,
+    *,
+    reload: bool = False,
+    effect: Effect = Effect.ACTIVE,
+) -> Option:
+    return Option(path=f"quorum.{key}", kind=kind, default=default, reload=reload, effect=effect, doc=doc)
+
+
+def _device(key: str, kind: Kind, default: int | str | bool, doc: str) -> Option:
+    return _quorum(f"device.{key}", kind, default, doc, reload=True, effect=Effect.LATER)
 
 
 QUORUM_OPTIONS: tuple[Option, ...] = (
@@ -173,11 +185,11 @@ QUORUM_OPTIONS: tuple[Option, ...] = (
 )
 
 DEVICE_OPTIONS: tuple[Option, ...] = (
-    _quorum("device.model", Choice(("net",), "unknown device model"), "", "Kind of the extra voter.", reload=True),
-    _quorum("device.votes", Integer(), 0, "Its votes; 0 = not given.", reload=True),
-    _quorum("device.timeout", Integer(unit="ms"), 10_000, "Silence after which it is gone.", reload=True),
-    _quorum("device.sync_timeout", Integer(unit="ms"), 30_000, "The same while nodes synchronise.", reload=True),
-    _quorum("device.master_wins", Flag(), False, "The half that has the device's vote goes on.", reload=True),
+    _device("model", Choice(("net",), "unknown device model"), "", "Kind of the extra voter."),
+    _device("votes", Integer(), 0, "Its votes; 0 = not given."),
+    _device("timeout", Integer(unit="ms"), 10_000, "Silence after which it is gone."),
+    _device("sync_timeout", Integer(unit="ms"), 30_000, "The same while nodes synchronise."),
+    _device("master_wins", Flag(), False, "The half that has the device's vote goes on."),
 )
 
 SYSTEM_OPTIONS: tuple[Option, ...] = (
@@ -300,10 +312,13 @@ QUORUM_RELATIONS = (
     Relation(
         "quorum",
         ("auto_tie_breaker", "last_man_standing"),
-        lambda v: not (v.flag("auto_tie_breaker") and v.flag("last_man_standing") and v.number("expected_votes") % 2),
         lambda v: (
-            f"auto_tie_breaker and last_man_standing together need an even number of votes; there are "
-            f"{v['expected_votes']}"
+            not (v.flag("auto_tie_breaker") and v.flag("last_man_standing") and v.number("expected_votes") % 2)
+            or v.flag("wait_for_all")
+        ),
+        lambda v: (
+            f"auto_tie_breaker and last_man_standing together need an even number of votes, or wait_for_all; there "
+            f"are {v['expected_votes']}"
         ),
     ),
 )

@@ -1,4 +1,7 @@
-"""The command line of `totemctl`: exit code 0 done, 1 failed (one line on stderr), 2 usage."""
+"""The command line of `totemctl`: exit code 0 done, 1 failed (one line on stderr), 2 usage.
+
+`totemctl quorum` alone has 2 for "not quorate", too.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from .groups import groups
 from .keygen import keygen
 from .members import members
 from .metrics import metrics
+from .quorum import quorum
 from .reload import reload
 from .shutdown import shutdown
 from .status import status
@@ -44,14 +48,14 @@ def totemctl(context: click.Context, directory: Path | None, as_json: bool) -> N
     context.obj.as_json = as_json
 
 
-for each in (keygen, status, members, groups, apps, blackbox, cmap, metrics, reload, shutdown, top):
+for each in (keygen, status, members, groups, apps, blackbox, cmap, metrics, quorum, reload, shutdown, top):
     totemctl.add_command(each)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
     try:
-        totemctl.main(arguments, prog_name="totemctl", standalone_mode=False)
+        code = totemctl.main(arguments, prog_name="totemctl", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return EXIT_USAGE
@@ -60,4 +64,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TotemdError as error:
         click.echo(f"totemctl: {'; '.join(str(error).splitlines())}", err=True)
         return EXIT_FAILED
-    return 0
+    return code if isinstance(code, int) else 0

@@ -43,6 +43,8 @@ from ...ipc.messages.control import (
     Obituary,
     Ping,
     Pong,
+    QuorumAnswer,
+    QuorumQuestion,
     Ready,
     Reconfigure,
     RingAnswer,
@@ -67,8 +69,8 @@ FATAL_ACKNOWLEDGE_SECONDS = 1.0
 EXIT_DONE = 0
 EXIT_FAILED = 1
 
-Question = RingQuestion | GroupsQuestion | AppsQuestion | MetricsQuestion | BlackboxQuestion
-Answer = RingAnswer | GroupsAnswer | AppsAnswer | MetricsAnswer | BlackboxAnswer
+Question = RingQuestion | GroupsQuestion | AppsQuestion | QuorumQuestion | MetricsQuestion | BlackboxQuestion
+Answer = RingAnswer | GroupsAnswer | AppsAnswer | QuorumAnswer | MetricsAnswer | BlackboxAnswer
 
 _LEFT_TO_THE_EXECUTIVE = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
@@ -222,7 +224,9 @@ class _Child:
                 self._reconfigure(raw)
             case Stop():
                 self._finish(EXIT_DONE)
-            case RingQuestion() | GroupsQuestion() | AppsQuestion() | MetricsQuestion() | BlackboxQuestion():
+            case RingQuestion() | GroupsQuestion() | AppsQuestion() | QuorumQuestion():
+                self._answer(message)
+            case MetricsQuestion() | BlackboxQuestion():
                 self._answer(message)
 
     def _send(self, message: msgspec.Struct) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from ...ipc.errors import TotemdError, TryAgain
+from ...ipc.errors import InvalidArgument, NotFound, TotemdError, TryAgain
 from ...ipc.messages.control import (
     AppsAnswer,
     AppsQuestion,
@@ -24,6 +24,8 @@ from ...ipc.messages.control import (
     MetricsReply,
     NodeInfo,
     ProcessInfo,
+    QuorumAnswer,
+    QuorumQuestion,
     RingAnswer,
     RingQuestion,
     StatusReply,
@@ -73,7 +75,7 @@ class Desk:
 
     async def status(self, request: int) -> StatusReply:
         """How this node is.  Also answered while children are being restarted: the ring is `down` then."""
-        ring = await self._ring()
+        ring, quorum = await asyncio.gather(self._ring(), self._quorum())
         configuration = self._node.configuration
         totem = configuration.totem
         return StatusReply(
@@ -84,7 +86,7 @@ class Desk:
             state=ring.state if ring else DOWN,
             ring=ring.ring if ring else None,
             members=tuple(sorted(ring.members)) if ring else (),
-            quorate=None,
+            quorate=(quorum is not None and quorum.quorate) if self._counts_votes else None,
             processes=self._node.processes(),
             pid=self._node.pid,
             uptime_seconds=round(self._node.uptime_seconds, 3),
@@ -126,8 +128,36 @@ class Desk:
 
     async def cmap(self, request: int, prefix: str) -> CmapReply:
         """Keys that begin with *prefix*."""
-        values = cmap.view(self._node.configuration, await self._ring())
+        ring, quorum = await asyncio.gather(self._ring(), self._quorum())
+        values = cmap.view(self._node.configuration, ring, quorum)
         return CmapReply(request, {key: values[key] for key in sorted(values) if key.startswith(prefix)})
+
+    async def cancel_wait_for_all(self, value: str) -> None:
+        """Press corosync's button `quorum.cancel_wait_for_all`.
+
+        Raises:
+            NotFound: there is no quorum provider.
+            InvalidArgument: *value* is not 1.
+            TryAgain: the quorum process is away, or the node has no ring.
+        """
+        if not self._counts_votes:
+            raise NotFound(f"{cmap.CANCEL_WAIT_FOR_ALL}: no quorum provider is configured")
+        if value != "1":
+            raise InvalidArgument(f"{cmap.CANCEL_WAIT_FOR_ALL} is set to 1, not to {value!r}")
+        await self._node.questions.ask("quorum", lambda request: QuorumQuestion(request, True))
+
+    @property
+    def _counts_votes(self) -> bool:
+        return bool(self._node.configuration.quorum.provider)
+
+    async def _quorum(self) -> QuorumAnswer | None:
+        if not self._counts_votes:
+            return None
+        try:
+            answer: QuorumAnswer = await self._node.questions.ask("quorum", QuorumQuestion)
+        except TryAgain:
+            return None
+        return answer
 
     async def _ring(self) -> RingAnswer | None:
         try:

@@ -22,6 +22,7 @@ from ...ipc.messages.control import (
     Ping,
     Pong,
     ProcessInfo,
+    QuorumAnswer,
     Ready,
     RingAnswer,
     Stop,
@@ -155,7 +156,9 @@ class Family:
                 self._do(self._plan.fatal(child, reason, now))
             case Obituary():
                 self._obituaries.keep(child, message)
-            case RingAnswer() | GroupsAnswer() | AppsAnswer() | MetricsAnswer() | BlackboxAnswer() | Refused():
+            case RingAnswer() | GroupsAnswer() | AppsAnswer() | QuorumAnswer() | MetricsAnswer():
+                self.questions.answered(child, message)
+            case BlackboxAnswer() | Refused():
                 self.questions.answered(child, message)
 
     def _ended(self, child: str, how: Exit) -> None:

@@ -35,7 +35,7 @@ from ...ipc.messages.control import (
     ShutdownRequest,
     StatusRequest,
 )
-from ...ipc.paths import CPG_SOCKET, EXECUTIVE_SOCKET, SAM_SOCKET, TOTEM_SOCKET
+from ...ipc.paths import CPG_SOCKET, EXECUTIVE_SOCKET, QUORUM_SOCKET, SAM_SOCKET, TOTEM_SOCKET
 from ...ipc.server import Closed, Server
 from ..config.diff import Reload
 from ..config.model import Configuration
@@ -43,6 +43,7 @@ from ..runtime import logging
 from ..runtime.access import PRIVATE_SOCKET_MODE, Gate, is_owner, socket_mode
 from ..runtime.sdnotify import ServiceManager
 from ..runtime.version import VERSION
+from .cmap import CANCEL_WAIT_FOR_ALL
 from .desk import Desk
 from .detach import Announcement
 from .exits import ExitCode
@@ -56,7 +57,7 @@ from .specs import Tree
 REQUESTS_AT_ONCE_MAX = 64
 """Requests of totemctl that may be in work at the same time."""
 
-CHILD_SOCKETS = (TOTEM_SOCKET, CPG_SOCKET, SAM_SOCKET)
+CHILD_SOCKETS = (TOTEM_SOCKET, CPG_SOCKET, QUORUM_SOCKET, SAM_SOCKET)
 """Sockets that the children serve."""
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -227,6 +228,10 @@ class Executive:
             case BlackboxRequest(request):
                 self._require_owner(session)
                 return await self._desk.blackbox(request)
+            case CmapSetRequest(key, value, request) if key == CANCEL_WAIT_FOR_ALL:
+                self._require_owner(session)
+                await self._desk.cancel_wait_for_all(value)
+                return Done(request)
             case _:
                 return self._change(session, message)
 

@@ -6,7 +6,9 @@ the cpg process while the ring process comes back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from ..config.model import QuorumOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +71,15 @@ NODE = Tree(
         ChildSpec("sam", ("-m", "totemd.sam")),
     )
 )
-"""A node."""
+"""A node without a quorum provider."""
+
+QUORUM = ChildSpec("quorum", ("-m", "totemd.services.quorum"))
+"""Started when the configuration names a provider."""
+
+
+def with_quorum(tree: Tree, quorum: QuorumOptions) -> Tree:
+    """The processes of a node with these options; votes are counted before applications are looked after."""
+    if not quorum.provider:
+        return tree
+    *others, last = tree.children
+    return replace(tree, children=(*others, QUORUM, last))

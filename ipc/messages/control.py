@@ -65,6 +65,16 @@ class AppsQuestion(Wire, frozen=True, tag="ask.apps"):
     request: int
 
 
+class QuorumQuestion(Wire, frozen=True, tag="ask.quorum"):
+    """To quorum: is this node quorate?"""
+
+    asks: ClassVar[bool] = True
+
+    request: int
+    cancel_wait_for_all: bool = False
+    """First have the cluster wait for all nodes no more; what comes of it is not in the answer yet."""
+
+
 class MetricsQuestion(Wire, frozen=True, tag="ask.metrics"):
     """To any child: your counters and gauges."""
 
@@ -159,6 +169,15 @@ class AppsAnswer(Wire, frozen=True, tag="apps"):
     apps: tuple[AppInfo, ...]
 
 
+class QuorumAnswer(Wire, frozen=True, tag="quorum"):
+    """Whether this node is quorate."""
+
+    request: int
+    quorate: bool
+    keys: dict[str, str | int]
+    """`runtime.votequorum.*`, for cmap."""
+
+
 class BlackboxAnswer(Wire, frozen=True, tag="blackbox"):
     """The flight recorder was dumped."""
 
@@ -199,11 +218,22 @@ TO_CHILD = (
     | RingQuestion
     | GroupsQuestion
     | AppsQuestion
+    | QuorumQuestion
     | MetricsQuestion
     | BlackboxQuestion
 )
 FROM_CHILD = (
-    Ready | Pong | Fatal | Obituary | RingAnswer | GroupsAnswer | AppsAnswer | MetricsAnswer | BlackboxAnswer | Refused
+    Ready
+    | Pong
+    | Fatal
+    | Obituary
+    | RingAnswer
+    | GroupsAnswer
+    | AppsAnswer
+    | QuorumAnswer
+    | MetricsAnswer
+    | BlackboxAnswer
+    | Refused
 )
 
 # -- totemctl -> executive

@@ -109,11 +109,20 @@ LAYERS = (
             "transfers",
         )
     ),
+    Layer(
+        "services.quorum", ("ipc", "executive.runtime", "executive.config.model", "services.envelope", "services.sync")
+    ),
+    # It turns the options into rules.
+    Layer("services.quorum.rules", (*VOCABULARY, "executive.config.model", "services.quorum"), WORLD),
+    *(
+        Layer(f"services.quorum.{name}", (*VOCABULARY, "ipc.messages", "services"), WORLD)
+        for name in ("audience", "effects", "engine", "report", "tracking", "votes", "wire")
+    ),
     Layer("services.replica", ("ipc", "services.cpg")),
     *(
         Layer(f"services.replica.{name}", (*VOCABULARY, "services.cpg.events", "services.replica"), WORLD)
         for name in (
-            *("census", "core", "donor", "effects", "errors", "follower", "history", "machine", "messages"),
+            *("census", "core", "decision", "donor", "effects", "errors", "follower", "history", "machine", "messages"),
             *("mapping", "pending", "policy", "roster", "transfer", "turns", "view"),
         )
     ),
@@ -121,6 +130,7 @@ LAYERS = (
     Layer("sam.machine", (*VOCABULARY, "ipc.messages", "sam"), WORLD),
     Layer("__init__", ("ipc", "services.cpg", "aio")),
     Layer("aio", ("ipc", "services.cpg")),
+    Layer("quorum", ("ipc", "services.quorum")),
     Layer("replica", ("services.replica",)),
     Layer("testing", ("ipc", "executive.totem.links.faults", "__init__")),
 )

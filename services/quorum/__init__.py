@@ -1,0 +1,1 @@
+"""Votes: whether the nodes that see each other are enough to go on."""

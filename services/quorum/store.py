@@ -1,0 +1,117 @@
+"""What the quorum process keeps in the state directory; every file is replaced as a whole.
+
+`ev_tracking` is corosync's file: four bytes, an unsigned number in host order, the highest expected votes ever; it is
+durable, and may be deleted where it has to become lower.  `quorum_NODEID` is what this process knew last, for its
+successor if it dies while the node runs; after a restart of the node it is void, so that wait_for_all waits anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from ...ipc.errors import OperationFailed
+from .wire import Record
+
+_TRACKED = struct.Struct("=I")
+
+
+class _Memory(msgspec.Struct, frozen=True, array_like=True):
+    life: str
+    """Of the executive."""
+    record: Record
+
+
+class Store:
+    """The files of one node."""
+
+    def __init__(self, state_dir: Path, node_id: int, life: str) -> None:
+        """*life* names the run of the node; see `life_of`."""
+        self.tracking_path = state_dir / "ev_tracking"
+        self.memory_path = state_dir / f"quorum_{node_id}"
+        self._life = life
+
+    def tracked(self) -> int:
+        """The highest expected votes ever; 0 if nothing is known.
+
+        Raises:
+            OperationFailed: the file cannot be read, or holds something else.
+        """
+        content = _read(self.tracking_path)
+        if content is None:
+            return 0
+        if len(content) != _TRACKED.size:
+            raise OperationFailed(
+                f"{self.tracking_path}: holds {len(content)} bytes instead of {_TRACKED.size}.  It keeps the highest "
+                f"expected votes; if it is damaged, remove it while the rest of the cluster is quorate"
+            )
+        return int(_TRACKED.unpack(content)[0])
+
+    def track(self, expected: int) -> None:
+        """Keep the highest expected votes; they are on disk when this returns.  Raises OperationFailed."""
+        _replace(self.tracking_path, _TRACKED.pack(expected), durable=True)
+
+    def memory(self) -> Record | None:
+        """What a predecessor knew during this run of the node; None if there was none, or its file is damaged."""
+        try:
+            content = _read(self.memory_path)
+            memory = None if content is None else msgspec.msgpack.decode(content, type=_Memory)
+        except (OperationFailed, msgspec.MsgspecError):
+            return None
+        return memory.record if memory is not None and memory.life == self._life else None
+
+    def remember(self, record: Record) -> None:
+        """Keep this for a successor.  Raises OperationFailed."""
+        _replace(self.memory_path, msgspec.msgpack.encode(_Memory(self._life, record)), durable=False)
+
+
+def life_of(pid: int) -> str:
+    """A name for this run of a process that no other has."""
+    try:
+        return f"{pid}:{psutil.Process(pid).create_time()}"
+    except psutil.Error:
+        return f"{pid}:?"
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OperationFailed(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _replace(path: Path, content: bytes, *, durable: bool) -> None:
+    temporary = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(temporary, "wb", opener=_private) as file:
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+        if durable:
+            _sync_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OperationFailed(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_CLOEXEC, 0o600)
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
