@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -80,7 +81,7 @@ class _Service:
 
 
 @click.group("quorum", invoke_without_command=True)
-@click.option("--monitor", is_flag=True, help="Go on, and show every change; end with Ctrl-C.")
+@click.option("--monitor", is_flag=True, help="Go on, and show every change (JSON: a line each); end with Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def quorum(context: click.Context, monitor: bool, as_json: bool) -> None:
@@ -92,7 +93,7 @@ def quorum(context: click.Context, monitor: bool, as_json: bool) -> None:
     with _Service(options) as service:
         if monitor:
             for standing in service.changes():
-                _print(options, standing)
+                _print(options, standing, one_line=True)
         count = service.count()
     _print(options, count)
     context.exit(0 if count.quorate else EXIT_NOT_QUORATE)
@@ -177,9 +178,13 @@ def _membership(count: Count) -> list[str]:
     return lines
 
 
-def _print(options: Options, count: Count | None) -> None:
+def _print(options: Options, count: Count | None, *, one_line: bool = False) -> None:
     if options.as_json:
-        print_json(None if count is None else count_as_json(count))
+        plain = None if count is None else count_as_json(count)
+        if one_line:
+            click.echo(json.dumps(plain))
+        else:
+            print_json(plain)
     else:
         click.echo("The quorum service is away: not quorate" if count is None else text(count, time.ctime()))
 

@@ -50,10 +50,14 @@ class Client(ClientView):
         self._refusal = None
         self._connection = Connection(path, ROLE, TO_CLIENT, _Listener(self))
         try:
-            await self._until(lambda: self._tracker.introduced or self._refusal is not None, self._timeout)
-        except TimeoutError:
+            await self._until(
+                lambda: self._tracker.introduced or self._refusal is not None,
+                self._timeout,
+                f"{SERVICE_NAME} at {path} did not answer",
+            )
+        except TimeoutError as error:
             await self.close()
-            raise ConnectionLost(f"{SERVICE_NAME} at {path} did not answer within {self._timeout} s") from None
+            raise ConnectionLost(str(error)) from None
         except asyncio.CancelledError:
             await self.close()
             raise
@@ -81,7 +85,7 @@ class Client(ClientView):
             status = self._tracker.take()
             return status is not None
 
-        await self._until(taken, timeout)
+        await self._until(taken, timeout, "the votes did not change")
         assert status is not None
         return status
 
@@ -91,7 +95,7 @@ class Client(ClientView):
 
     async def wait_until_quorate(self, timeout: float | None = None) -> Count:
         """Return as soon as this node is quorate; changes stay to be received.  Raises TimeoutError."""
-        await self._until(lambda: self._tracker.quorate, timeout)
+        await self._until(lambda: self._tracker.quorate, timeout, "this node was not quorate")
         return self._known()
 
     async def set_expected_votes(self, votes: int, *, timeout: float | None = ANSWER_SECONDS) -> None:
@@ -125,17 +129,28 @@ class Client(ClientView):
         await self.close()
 
     async def _request(self, message: msgspec.Struct, timeout: float | None) -> None:
+        connection = self._require_open()
+        try:
+            async with asyncio.timeout(timeout):
+                await connection.request(message)
+        except TimeoutError:
+            raise TimeoutError(f"{SERVICE_NAME} did not answer within {timeout} s") from None
+
+    async def _until(self, condition: Callable[[], bool], timeout: float | None, otherwise: str) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                while not condition():
+                    self._require_open()
+                    waiter = asyncio.get_running_loop().create_future()
+                    self._waiters.append(waiter)
+                    await waiter
+        except TimeoutError:
+            raise TimeoutError(f"{otherwise} within {timeout} s") from None
+
+    def _require_open(self) -> Connection[Any]:
         if self._connection is None:
             raise ConnectionLost("the client is not connected: use `async with Client()`, or await its `connect`")
-        async with asyncio.timeout(timeout):
-            await self._connection.request(message)
-
-    async def _until(self, condition: Callable[[], bool], timeout: float | None) -> None:
-        async with asyncio.timeout(timeout):
-            while not condition():
-                waiter = asyncio.get_running_loop().create_future()
-                self._waiters.append(waiter)
-                await waiter
+        return self._connection
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []

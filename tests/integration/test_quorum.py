@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -100,6 +102,21 @@ def test_a_quorum_process_that_dies_counts_as_lost_quorum_and_comes_back(three: 
         three[1].kill_process("quorum")
         assert not client.receive(SECONDS).quorate
         assert client.wait_until_quorate(SECONDS).members == (1, 2, 3)
+
+
+def test_a_monitor_shows_every_change(three: Cluster) -> None:
+    command = [sys.executable, "-m", "totemd.executive.control", "--run-dir", str(three[1].run_dir), "--json"]
+    with subprocess.Popen([*command, "quorum", "--monitor"], stdout=subprocess.PIPE) as monitor:
+        try:
+            assert monitor.stdout is not None
+            assert json.loads(monitor.stdout.readline())["total_votes"] == 3
+            three[2].control("quorum", "set-votes", "2")
+            assert json.loads(monitor.stdout.readline())["total_votes"] == 4
+            three[2].control("quorum", "set-votes", "1")
+            three[2].control("quorum", "set-expected", "3")
+            assert [json.loads(monitor.stdout.readline())["expected_votes"] for _ in range(2)] == [4, 3]
+        finally:
+            monitor.kill()
 
 
 def test_corosyncs_keys_and_metrics(three: Cluster) -> None:

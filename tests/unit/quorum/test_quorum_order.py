@@ -217,6 +217,46 @@ def test_the_window_must_pass_without_a_change() -> None:
     assert {bus.nodes[each].tally.expected for each in (4, 5)} == {5}, "they have no quorum"
 
 
+def test_a_recount_that_meets_another_change_on_its_way_is_void() -> None:
+    bus = cluster(5, Rules(last_man_standing=True, last_man_standing_window=10_000))
+    bus.heal()
+    bus.partition((1, 2, 3, 4), (5,))
+    bus.now += 10
+    for node in bus.nodes.values():
+        node.tick()
+    assert any(node.application_lane for node in bus.nodes.values()), "it is on its way"
+    bus.partition((1, 2, 3), (4,))
+    assert bus.nodes[1].tally.expected == 5, "the window begins anew"
+    bus.pass_time(10)
+    assert bus.nodes[1].tally.expected == 3
+
+
+def test_a_recount_behind_the_end_of_a_quorum_process_is_void() -> None:
+    bus = cluster(5, Rules(last_man_standing=True, last_man_standing_window=10_000))
+    bus.heal()
+    bus.partition((1, 2, 3, 4), (5,))
+    bus.nodes[4].kill_service()
+    bus.nodes[4].originate()
+    bus.pass_time(10)
+    assert bus.nodes[1].tally.ballot == {1: 1, 2: 1, 3: 1} and bus.nodes[1].tally.expected == 5
+    bus.pass_time(10)
+    assert bus.nodes[1].tally.expected == 3
+
+
+def test_what_a_dead_quorum_process_left_in_a_queue_is_void() -> None:
+    bus = cluster(5)
+    bus.heal()
+    bus.partition((1, 2, 3), (4, 5))
+    node = bus.nodes[1]
+    node.engine.expect("me", 1, 3)  # type: ignore[union-attr]
+    node.carry_out()
+    node.kill_service()
+    node.start_service()
+    node.attach()
+    bus.settle()
+    assert {bus.nodes[each].tally.expected for each in (1, 2, 3)} == {5}
+
+
 def test_nothing_is_recounted_where_nobody_was_lost() -> None:
     bus = cluster(5, Rules(last_man_standing=True))
     bus.partition((1, 2, 3))

@@ -214,6 +214,11 @@ def test_the_next_of_the_list_counts_where_the_first_was_not_there_before() -> N
     assert not breaks_tie({5: 1, 6: 1, 7: 1}, 6, seen, rules), "3 is elsewhere"
 
 
+def test_the_half_that_won_remembers_the_whole() -> None:
+    half = part(started(range(1, 9), 8, LOWEST), (1, 2, 3, 4))
+    assert half.quorate and set(half.seen) == set(range(1, 9))
+
+
 def test_three_of_eight_are_not_enough_with_it() -> None:
     assert not part(started(range(1, 9), 8, LOWEST), (1, 2, 3)).quorate
 
