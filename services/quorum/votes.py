@@ -142,7 +142,7 @@ class Tally:
                 f"expected votes {votes}: {needed} votes would be needed, and {self.total} are present: the cluster "
                 f"would lose quorum; give at most {2 * self.total - 1}"
             )
-        return self._with(expected=votes, floor=votes)
+        return self._told_to_expect(votes)
 
     def grant(self, node: int, votes: int) -> Tally:
         """Set the votes of a node.
@@ -178,9 +178,13 @@ class Tally:
         voter = self.voters[node]
         votes = voter.votes if change.votes is None else change.votes
         voters = {**self.voters, node: Voter(votes, change.rules)}
-        if change.expected is None:
-            return self._with(voters=voters)
-        return self._with(voters=voters, expected=change.expected, floor=change.expected)
+        after = self._with(voters=voters)
+        return after if change.expected is None else after._told_to_expect(change.expected)
+
+    def _told_to_expect(self, votes: int) -> Tally:
+        """Who says that those present are all there is says, too, that nobody else needs to be seen."""
+        present = {node: each for node, each in self.seen.items() if node in self.voters}
+        return self._with(expected=votes, floor=votes, seen=present if votes <= self.total else self.seen)
 
     def _others(self, node: int) -> dict[int, Voter]:
         return {each: voter for each, voter in self.voters.items() if each != node}

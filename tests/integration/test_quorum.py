@@ -104,6 +104,21 @@ def test_a_quorum_process_that_dies_counts_as_lost_quorum_and_comes_back(three: 
         assert client.wait_until_quorate(SECONDS).members == (1, 2, 3)
 
 
+def test_expected_votes_are_reloaded(three: Cluster) -> None:
+    for votes, quorate in ((7, False), (3, True)):
+        three.options["quorum.expected_votes"] = votes
+        three.configure()
+        for node in three:
+            node.reload()
+        wait_until(
+            lambda votes=votes, quorate=quorate: all(  # type: ignore[misc]
+                node.status().quorate is quorate and told(node)["expected_votes"] == votes for node in three
+            ),
+            SECONDS,
+            f"{votes} votes are expected",
+        )
+
+
 def test_a_monitor_shows_every_change(three: Cluster) -> None:
     command = [sys.executable, "-m", "totemd.executive.control", "--run-dir", str(three[1].run_dir), "--json"]
     with subprocess.Popen([*command, "quorum", "--monitor"], stdout=subprocess.PIPE) as monitor:

@@ -335,6 +335,19 @@ def test_what_a_quorum_device_excludes(configure: Configure, key: str) -> None:
     assert any(problem.startswith("c:13: ") and "device" in problem for problem in problems(configure, text))
 
 
+def test_a_tie_breaker_for_the_last_man_of_an_odd_cluster_needs_wait_for_all(configure: Configure) -> None:
+    options = "provider: corosync_votequorum\n expected_votes: 5\n auto_tie_breaker: 1\n last_man_standing: 1"
+    text = totem() + f"quorum {{\n {options}\n}}"
+    assert "even number of votes, or wait_for_all; there are 5" in problems(configure, text)[0]
+    assert configure(text.replace("last_man", "wait_for_all: 1\n last_man")).quorum.last_man_standing
+
+
+def test_a_node_without_node_list_has_the_votes_of_the_quorum_section(configure: Configure) -> None:
+    lone = "totem {\n version: 2\n nodeid: 1\n interface {\n bindnetaddr: 192.0.2.11\n }\n}\n"
+    text = lone + "quorum {\n provider: corosync_votequorum\n votes: 3\n expected_votes: 5\n}"
+    assert configure(text).local_node.votes == 3
+
+
 def test_a_quorum_needs_somebody_to_count(configure: Configure) -> None:
     lone = "totem {\n version: 2\n nodeid: 1\n interface {\n bindnetaddr: 192.0.2.11\n }\n}\n"
     quorum = "quorum {\n provider: corosync_votequorum\n}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from totemd.executive.config.model import QuorumOptions
 from totemd.executive.supervisor.actions import (
     Action,
     AskAlive,
@@ -22,7 +23,7 @@ from totemd.executive.supervisor.actions import (
 )
 from totemd.executive.supervisor.exits import ExitCode
 from totemd.executive.supervisor.plan import KILL_SECONDS, ChildState, Plan, RestartHistory
-from totemd.executive.supervisor.specs import NODE, Backoff, ChildSpec, RestartIntensity, Tree
+from totemd.executive.supervisor.specs import NODE, Backoff, ChildSpec, RestartIntensity, Tree, with_quorum
 
 TREE = Tree(
     tuple(
@@ -288,6 +289,13 @@ def test_exit_in_words(how: Exit, text: str) -> None:
 def test_the_node_starts_totem_first_and_gives_the_key_to_it_alone() -> None:
     assert [spec.name for spec in NODE.children] == ["totem", "cpg", "sam"]
     assert [spec.name for spec in NODE.children if spec.gets_key] == ["totem"]
+
+
+def test_votes_are_counted_where_a_provider_is_named() -> None:
+    assert with_quorum(NODE, QuorumOptions()) is NODE
+    voting = with_quorum(NODE, QuorumOptions("corosync_votequorum"))
+    assert [spec.name for spec in voting.children] == ["totem", "cpg", "quorum", "sam"]
+    assert [spec.name for spec in voting.children if spec.gets_key] == ["totem"]
 
 
 @given(st.lists(st.floats(0, 5), max_size=60))

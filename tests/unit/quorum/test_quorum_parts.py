@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from totemd.executive.control.quorum import count_as_json, text
+from totemd.ipc.channel import Session
 from totemd.ipc.codec import Codec, encode
-from totemd.ipc.errors import MalformedMessage, NotFound, OperationFailed
+from totemd.ipc.errors import AccessDenied, MalformedMessage, NotFound, OperationFailed
 from totemd.ipc.ids import RingId
 from totemd.ipc.messages.quorum import (
     FROM_CLIENT,
@@ -30,6 +32,7 @@ from totemd.ipc.messages.stream import Epoch
 from totemd.services.quorum.audience import Audience
 from totemd.services.quorum.report import joined_and_left, keys, members_line
 from totemd.services.quorum.rules import Rules
+from totemd.services.quorum.service import _require_owner
 from totemd.services.quorum.store import Store, life_of
 from totemd.services.quorum.tracking import EVENTS_MAX, Tracker
 from totemd.services.quorum.view import socket_path
@@ -95,6 +98,15 @@ def test_damaged_tracked_votes_and_a_directory_that_cannot_be_are_said(tmp_path:
 
 def test_a_life_has_a_name_of_its_own() -> None:
     assert life_of(1) == life_of(1) != life_of(2**22 + 1)
+
+
+# -- who may change votes
+
+
+def test_only_root_and_the_owner_change_votes() -> None:
+    _require_owner(Session(b"", "client", os.geteuid(), 0, 1))
+    with pytest.raises(AccessDenied, match="user 12345 may look"):
+        _require_owner(Session(b"", "client", 12345, 12345, 1))
 
 
 # -- what a client knows

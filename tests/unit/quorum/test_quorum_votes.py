@@ -262,6 +262,19 @@ def test_expected_votes_are_set() -> None:
     assert not lost.quorate and lost.expect(2).quorate
 
 
+def test_who_is_told_that_the_others_will_not_come_back_does_not_wait_for_them() -> None:
+    two = part(part(started((1, 2, 3, 4), 4, WAIT), (1, 2)), (1, 2), 2)
+    assert not two.quorate and not two.expect(3).quorate
+    assert two.expect(2).quorate
+    reload = Reloaded(1, 1, None, 2, WAIT)
+    assert two.reloaded(1, reload).quorate
+
+
+def test_the_weaker_half_does_not_win_by_being_told_what_it_expects_anyway() -> None:
+    half = part(started((1, 2, 3, 4), 4, LOWEST), (3, 4))
+    assert not half.quorate and not half.expect(4).quorate
+
+
 @pytest.mark.parametrize("votes", [0, 2, 6, VOTES_MAX])
 def test_expected_votes_that_are_refused(votes: int) -> None:
     with pytest.raises(InvalidArgument, match=f"expected votes {votes}: "):
