@@ -44,8 +44,11 @@ class _Service:
         _require_provider(options)
 
     def __enter__(self) -> _Service:
-        require_server(self._path)
-        self.connection.open(ANSWER_SECONDS)
+        try:
+            require_server(self._path)
+            self.connection.open(ANSWER_SECONDS)
+        except ConnectionLost:
+            raise ConnectionLost("the quorum process is not running at the moment; see `totemctl status`") from None
         return self
 
     def __exit__(self, *_: object) -> None:

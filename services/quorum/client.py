@@ -17,6 +17,7 @@ from ...ipc.channel import Arrived, Opened
 from ...ipc.deadline import Deadline
 from ...ipc.errors import ConnectionLost
 from ...ipc.messages.quorum import TO_CLIENT, CancelWait, Count, Expect, Grant
+from ..cpg.readiness import Readiness
 from .view import ANSWER_SECONDS, CONNECT_SECONDS, ROLE, SERVICE_NAME, ClientView, socket_path
 
 
@@ -45,6 +46,7 @@ class Client(ClientView):
         """
         super().__init__()
         path, deadline = socket_path(run_dir), Deadline(timeout)
+        self._readiness: Readiness | None = None
         self._connection: BlockingConnection[Any] = BlockingConnection(path, ROLE, TO_CLIENT, service=SERVICE_NAME)
         self._connection.open(timeout)
         self._tracker.welcomed()
@@ -77,7 +79,18 @@ class Client(ClientView):
             if deadline.passed:
                 raise TimeoutError(f"the votes did not change within {timeout} s")
             self._pump(deadline.left)
+        self._update_readiness()
         return status
+
+    def fileno(self) -> int:
+        """A descriptor for select, poll and event loops: readable when `receive(timeout=0)` may return a change.
+
+        It stays the same.  It may also be readable when there is none: then `receive` raises TimeoutError.
+        """
+        if self._readiness is None:
+            self._readiness = Readiness()
+        self._update_readiness()
+        return self._readiness.fileno()
 
     def __iter__(self) -> Iterator[Count]:
         while True:
@@ -123,6 +136,9 @@ class Client(ClientView):
         """Hang up."""
         self._connection.close()
         self._tracker.lost()
+        if self._readiness is not None:
+            self._readiness.close()
+            self._readiness = None
 
     def __enter__(self) -> Client:
         return self
@@ -154,3 +170,9 @@ class Client(ClientView):
             for message in self._tracker.outgoing:
                 self._connection.send(message)
             self._tracker.outgoing.clear()
+        self._update_readiness()
+
+    def _update_readiness(self) -> None:
+        if self._readiness is not None:
+            ready = self._tracker.has_events or self._connection.has_input()
+            self._readiness.update(self._connection.generation, self._connection.descriptors(), ready)

@@ -21,7 +21,7 @@ from ...executive.runtime.version import VERSION
 from ...ipc.channel import Session
 from ...ipc.connection import Connection
 from ...ipc.endpoints import Credentials
-from ...ipc.errors import AccessDenied, ConnectionLost, NotFound, OperationFailed, TotemdError
+from ...ipc.errors import AccessDenied, ConfigurationError, ConnectionLost, NotFound, OperationFailed, TotemdError
 from ...ipc.messages.common import Done, Hello, Welcome, refusal
 from ...ipc.messages.control import Metric, MetricsAnswer, MetricsQuestion, QuorumAnswer, QuorumQuestion
 from ...ipc.messages.quorum import (
@@ -59,7 +59,7 @@ class QuorumProcess:
     def __init__(self, context: ChildContext) -> None:
         """
         Raises:
-            OperationFailed: the tracked expected votes cannot be read.
+            ConfigurationError: the tracked expected votes cannot be read; starting again would not help.
         """
         self._context = context
         self._log: Logger = context.log
@@ -71,7 +71,10 @@ class QuorumProcess:
         own, warnings = configured(context.configuration.quorum, context.configuration.local_node.votes)
         for warning in warnings:
             self._logs["VOTEQ"].crit(warning)
-        tracked = self._store.tracked() if own.tracking else 0
+        try:
+            tracked = self._store.tracked() if own.tracking else 0
+        except OperationFailed as error:
+            raise ConfigurationError(str(error)) from None
         self._engine = Engine(node_id, own, tracked=tracked, memory=self._store.memory())
         self._engine.names = _names(context.configuration)
         self._audience = Audience()

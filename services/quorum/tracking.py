@@ -59,6 +59,11 @@ class Tracker:
                 self.outgoing.append(Seen(1))
                 self._learn(count)
 
+    @property
+    def has_events(self) -> bool:
+        """Whether `take` would return one."""
+        return bool(self._events)
+
     def take(self) -> Count | None:
         """The next change; None if there is none."""
         return self._events.popleft() if self._events else None

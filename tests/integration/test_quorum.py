@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -97,6 +98,19 @@ def test_votes_are_set_on_all_nodes_and_refusals_say_what_would_work(three: Clus
             client.set_expected_votes(99)
 
 
+def test_a_client_can_be_selected(three: Cluster) -> None:
+    with quorum.Client(three[1].run_dir) as client:
+        assert select.select([client], [], [], 0)[0] == []
+        three[2].control("quorum", "set-votes", "2")
+        assert select.select([client], [], [], SECONDS)[0] == [client]
+        assert client.receive(0).total_votes == 4
+        assert select.select([client], [], [], 0)[0] == []
+        client.set_votes(1, 2)
+        assert select.select([client], [], [], 0)[0] == [client], "it was taken in while the request waited"
+        assert client.receive(0).total_votes == 3
+        client.set_expected_votes(3)
+
+
 def test_a_quorum_process_that_dies_counts_as_lost_quorum_and_comes_back(three: Cluster) -> None:
     with quorum.Client(three[1].run_dir) as client:
         three[1].kill_process("quorum")
@@ -150,6 +164,10 @@ def test_the_asyncio_client_tells_the_same(three: Cluster) -> None:
             await client.set_votes(1)
             await client.set_expected_votes(3)
             assert client.quorate and client.status.expected_votes == 3
+            three[1].kill_process("quorum")
+            while client.quorate:
+                await client.receive(SECONDS)
+            assert (await client.wait_until_quorate(SECONDS)).members == (1, 2, 3)
 
     asyncio.run(watch())
 
@@ -179,6 +197,18 @@ def test_waiting_for_all_can_be_cancelled() -> None:
         assert is_not_quorate(cluster[1], cluster[2])
         assert cluster[1].control("cmap", "set", "quorum.cancel_wait_for_all", "1").returncode == 0
         wait_until(lambda: is_quorate(cluster[1], cluster[2]), SECONDS, "two of three are enough now")
+
+
+def test_a_damaged_file_of_tracked_votes_stops_the_start_in_words() -> None:
+    options = PROVIDER | {"quorum.expected_votes_tracking": 1}
+    with Cluster(1, options=options, start=False) as cluster:
+        node = cluster[1]
+        path = node.run_dir / "state" / "ev_tracking"
+        path.parent.mkdir(mode=0o700, parents=True)
+        path.write_bytes(b"abc")
+        node.launch()
+        assert node.wait() == 20
+        assert f"{path}: holds 3 bytes instead of 4" in node.log
 
 
 def test_without_a_provider_nobody_counts() -> None:

@@ -110,7 +110,11 @@ LAYERS = (
         )
     ),
     Layer(
-        "services.quorum", ("ipc", "executive.runtime", "executive.config.model", "services.envelope", "services.sync")
+        "services.quorum",
+        (
+            *("ipc", "executive.runtime", "executive.config.model"),
+            *("services.envelope", "services.sync", "services.cpg.readiness"),
+        ),
     ),
     # It turns the options into rules.
     Layer("services.quorum.rules", (*VOCABULARY, "executive.config.model", "services.quorum"), WORLD),
