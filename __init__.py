@@ -11,7 +11,8 @@ with totemd.Client() as client, client.join("chat") as group:
             case totemd.ConfigChange(members, joined, left): ...
             case totemd.RingChange() | totemd.Rejoined(): ...
 ```
-`totemd.aio` is the same for asyncio, `totemd.sam` the availability manager, `totemd.testing` clusters for tests.
+`totemd.aio` is the same for asyncio, `totemd.quorum` votes, `totemd.sam` the availability manager, `totemd.testing`
+clusters for tests.
 Importing this package connects to nothing.
 """
 

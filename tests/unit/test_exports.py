@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FACADES = ("totemd", "totemd.aio", "totemd.replica", "totemd.sam", "totemd.testing")
+FACADES = ("totemd", "totemd.aio", "totemd.quorum", "totemd.replica", "totemd.sam", "totemd.testing")
 
 PROMISED = (
     *("Client", "Group", "Message", "ConfigChange", "RingChange", "Rejoined", "Event"),
