@@ -123,7 +123,7 @@ def test_the_state_survives_the_cpg_process(rig: Rig) -> None:
             await two.active()
             rig.kill(1)
             assert await two.submit(b"4") == 7
-            await until(lambda: len(two.members) == 1)
+            await until(lambda: len(two.members) == 1 and one.status is not Status.ACTIVE)
             rig.start(1)
             await until(lambda: len(two.members) == 2 and one.status is Status.ACTIVE)
             assert await one.submit(b"1") == 8
