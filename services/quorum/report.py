@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from ...ipc.ids import RingId
-from ...ipc.messages.quorum import Count, NodeVotes
+from ...ipc.messages.quorum import VOTES_MAX, Count, NodeVotes
 from .rules import HIGHEST, LOWEST, Rules
 from .votes import Tally, quorum_of
 from .wire import Record
@@ -34,7 +34,7 @@ def count_of(
         ring=ring if tally is not None else None,
         nodes=nodes,
         expected_votes=expected,
-        total_votes=tally.total if tally is not None else 0,
+        total_votes=min(VOTES_MAX, tally.total) if tally is not None else 0,
         quorum=quorum_of(expected, len(nodes), rules),
         flags=tuple(_flags(rules, quorate)),
         waiting_for_all=record.waiting and rules.wait_for_all if tally is None else tally.waiting,

@@ -5,8 +5,9 @@ Source: votequorum(5).  Where options exclude each other, what corosync switches
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -16,6 +17,11 @@ LOWEST = "lowest"
 HIGHEST = "highest"
 """Kinds of tie breakers besides a list of node ids."""
 
+TIE_BREAKER_LENGTH_MAX = 16_384
+"""Characters of a list of tie breakers, as it is checked on decode: more than a thousand nodes."""
+
+_NODE_ID = re.compile(r"[0-9]{1,10}")
+
 
 class Rules(msgspec.Struct, frozen=True, array_like=True):
     """`quorum { }` as far as all nodes must agree on it."""
@@ -23,16 +29,16 @@ class Rules(msgspec.Struct, frozen=True, array_like=True):
     two_node: bool = False
     wait_for_all: bool = False
     last_man_standing: bool = False
-    last_man_standing_window: int = 10_000
+    last_man_standing_window: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)] = 10_000
     """Milliseconds."""
-    tie_breaker: str = ""
+    tie_breaker: Annotated[str, msgspec.Meta(max_length=TIE_BREAKER_LENGTH_MAX)] = ""
     """`lowest`, `highest`, node ids separated by blanks; empty: ties are not broken."""
     allow_downscale: bool = False
 
     @property
     def tie_breakers(self) -> tuple[int, ...]:
         """The node ids of a list, in its order; empty for the other kinds."""
-        return tuple(int(word) for word in self.tie_breaker.split() if word.isdecimal())
+        return tuple(int(word) for word in self.tie_breaker.split() if _NODE_ID.fullmatch(word))
 
 
 class Own(msgspec.Struct, frozen=True):

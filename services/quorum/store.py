@@ -61,7 +61,7 @@ class Store:
         try:
             content = _read(self.memory_path)
             memory = None if content is None else msgspec.msgpack.decode(content, type=_Memory)
-        except (OperationFailed, msgspec.MsgspecError):
+        except (OperationFailed, msgspec.MsgspecError, UnicodeDecodeError):
             return None
         return memory.record if memory is not None and memory.life == self._life else None
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fuzzkit import targets_files, targets_ipc, targets_wire
+from fuzzkit import targets_files, targets_ipc, targets_quorum, targets_wire
 from fuzzkit.target import Target
 
 CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 """One folder of small inputs for each target."""
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (*targets_wire.TARGETS, *targets_ipc.TARGETS, *targets_files.TARGETS)
+    target.name: target
+    for target in (*targets_wire.TARGETS, *targets_ipc.TARGETS, *targets_quorum.TARGETS, *targets_files.TARGETS)
 }

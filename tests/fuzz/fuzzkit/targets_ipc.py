@@ -38,7 +38,7 @@ PEER = 7
 RING = RingId(8, 1)
 
 
-def _server_end(name: str, union: Any) -> Target:
+def server_end(name: str, union: Any) -> Target:
     codec: Codec[Any] = Codec(union | SERVER_COMMON)
 
     def check(data: bytes) -> bool:
@@ -53,7 +53,7 @@ def _server_end(name: str, union: Any) -> Target:
     return Target(f"{name}-server", check, lambda: encoded_examples(union | SERVER_COMMON), MSGPACK_BOMBS)
 
 
-def _client_end(name: str, union: Any) -> Target:
+def client_end(name: str, union: Any) -> Target:
     codec: Codec[Any] = Codec(union | CLIENT_COMMON)
 
     def check(data: bytes) -> bool:
@@ -176,16 +176,16 @@ def _commands() -> Iterator[bytes]:
 
 
 TARGETS = (
-    _server_end("executive-of-children", control.FROM_CHILD),
-    _client_end("executive-of-children", control.TO_CHILD),
-    _server_end("executive-of-totemctl", control.FROM_TOTEMCTL),
-    _client_end("executive-of-totemctl", control.TO_TOTEMCTL),
-    _server_end("totem-socket", stream.FROM_SERVICE),
-    _client_end("totem-socket", stream.TO_SERVICE),
-    _server_end("cpg-socket", cpg.FROM_CLIENT),
-    _client_end("cpg-socket", cpg.TO_CLIENT),
-    _server_end("sam-socket", sam.TO_SAM),
-    _client_end("sam-socket", sam.FROM_SAM),
+    server_end("executive-of-children", control.FROM_CHILD),
+    client_end("executive-of-children", control.TO_CHILD),
+    server_end("executive-of-totemctl", control.FROM_TOTEMCTL),
+    client_end("executive-of-totemctl", control.TO_TOTEMCTL),
+    server_end("totem-socket", stream.FROM_SERVICE),
+    client_end("totem-socket", stream.TO_SERVICE),
+    server_end("cpg-socket", cpg.FROM_CLIENT),
+    client_end("cpg-socket", cpg.TO_CLIENT),
+    server_end("sam-socket", sam.TO_SAM),
+    client_end("sam-socket", sam.FROM_SAM),
     Target(
         "announcement",
         _plain(announcements.decode, announcements.encode),

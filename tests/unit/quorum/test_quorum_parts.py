@@ -271,6 +271,21 @@ def test_any_bytes_are_a_message_or_malformed(data: bytes) -> None:
             continue
 
 
+def test_text_that_is_none_is_malformed(tmp_path: Path) -> None:
+    """What a peer sends, and what a file holds."""
+    spoilt = encode_record(msgspec.structs.replace(RECORD, rules=Rules(tie_breaker="lowest")))
+    spoilt = spoilt.replace(b"lowest", b"low\xdd\xffst")
+    with pytest.raises(MalformedMessage):
+        decode_record(spoilt)
+    store = Store(tmp_path, 1, "1")
+    store.memory_path.write_bytes(b"\x92\xa11" + spoilt)
+    assert store.memory() is None
+
+
+def test_a_list_of_tie_breakers_may_hold_anything() -> None:
+    assert Rules(tie_breaker=f"7 {'9' * 5000} \N{ARABIC-INDIC DIGIT THREE} x 12").tie_breakers == (7, 12)
+
+
 @pytest.mark.parametrize("votes", [-1, VOTES_MAX + 1])
 def test_votes_out_of_range_are_refused_when_they_are_read(votes: int) -> None:
     codec: Codec[Any] = Codec(FROM_CLIENT)
