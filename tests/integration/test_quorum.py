@@ -199,6 +199,29 @@ def test_waiting_for_all_can_be_cancelled() -> None:
         wait_until(lambda: is_quorate(cluster[1], cluster[2]), SECONDS, "two of three are enough now")
 
 
+def test_the_rest_is_all_there_is_after_the_window_of_last_man_standing() -> None:
+    options = PROVIDER | {"quorum.last_man_standing": 1, "quorum.last_man_standing_window": 500}
+    with Cluster(3, options=options | {"quorum.wait_for_all": 1}, token=1000, token_coefficient=0) as cluster:
+        wait_until(lambda: is_quorate(*cluster), SECONDS, "all are quorate")
+        cluster[3].kill()
+        wait_until(lambda: told(cluster[1])["expected_votes"] == 2, SECONDS, "the votes are counted anew")
+        assert told(cluster[2])["quorum"] == 2 and is_quorate(cluster[1], cluster[2])
+        cluster[3].start()
+        wait_until(lambda: is_quorate(*cluster) and told(cluster[3])["expected_votes"] == 3, SECONDS, "it is back")
+
+
+def test_a_node_that_is_shut_down_lowers_what_is_expected() -> None:
+    options = PROVIDER | {"quorum.allow_downscale": 1, "quorum.expected_votes": 1}
+    with Cluster(2, options=options, token=1000, token_coefficient=0) as cluster:
+        wait_until(lambda: told(cluster[1])["expected_votes"] == 2, SECONDS, "both are counted")
+        with quorum.Client(cluster[1].run_dir) as client:
+            assert cluster[2].stop() == 0
+            while (status := client.receive(SECONDS)).members != (1,):
+                assert status.quorate
+            assert (status.quorate, status.expected_votes, status.losses) == (True, 1, 0)
+        assert (cluster[1].run_dir / "state" / "ev_tracking").read_bytes() == (2).to_bytes(4, sys.byteorder)
+
+
 def test_a_damaged_file_of_tracked_votes_stops_the_start_in_words() -> None:
     options = PROVIDER | {"quorum.expected_votes_tracking": 1}
     with Cluster(1, options=options, start=False) as cluster:

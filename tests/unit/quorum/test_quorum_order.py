@@ -335,6 +335,7 @@ KINDS = {
     "tie": Rules(tie_breaker="lowest", wait_for_all=True),
     "list": Rules(tie_breaker="4 2 3", wait_for_all=True),
     "all": Rules(False, True, True, 500, "highest", True),
+    "even": Rules(tie_breaker="highest"),
     "two": Rules(two_node=True, wait_for_all=True),
 }
 
@@ -387,7 +388,7 @@ def fault(bus: Bus, chance: random.Random) -> None:
 def storm(seed: int, kind: str, *, by_hand: bool) -> Bus:
     """Faults at any moment.  Without changes *by hand* no two sides at rest are quorate, except with two_node."""
     chance = random.Random(seed)
-    size = 2 if kind == "two" else chance.choice((3, 4, 5))
+    size = chance.choice({"two": (2,), "even": (2, 4)}.get(kind, (3, 4, 5)))
     bus = Bus({node: Own(1, size, KINDS[kind], chance.random() < 0.5) for node in range(1, size + 1)})
     bus.heal()
     for _ in range(250):
