@@ -296,16 +296,15 @@ class Cluster:
 
     def _converge(self, start: float, bound: float) -> bool:
         """Run until L1 to L3 hold; False, with the violation noted, if they do not in time."""
-        least, shorter_at = liveness.waiting_bytes(self.nodes), bound
+        placed, placed_at = liveness.originated(self.nodes), bound
         while (unsettled := self._problem()) is not None:
             prop, what = unsettled
             drains = prop not in {"L1", "L2"}
             if drains and self._converged_after is None:
                 self._converged_after = self.now() - start
-            waiting = liveness.waiting_bytes(self.nodes)
-            if waiting < least:
-                least, shorter_at = waiting, max(bound, self.now())
-            if self.now() > (shorter_at + liveness.DRAIN_SECONDS_MAX if drains else bound):
+            if liveness.originated(self.nodes) > placed:
+                placed, placed_at = liveness.originated(self.nodes), max(bound, self.now())
+            if self.now() > (placed_at + liveness.DRAIN_SECONDS_MAX if drains else bound):
                 self._violate(prop, f"{self.now() - start:.1f} s after the last fault: {what}")
                 return False
             self.scheduler.run_until(self.now() + POLL)

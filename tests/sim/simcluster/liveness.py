@@ -19,7 +19,7 @@ SETTLED_TOKEN_TIMEOUTS = 10
 """L4: for so many token timeouts nothing may change."""
 
 DRAIN_SECONDS_MAX = 20.0
-"""L3: queues are empty so long after the bound of L1, or after they last became shorter: a window of one is slow."""
+"""L3: queues are empty so long after the bound of L1, or after something last got its place: a window of one is slow."""
 
 IDLE_TRAFFIC_FACTOR = 4
 """L5: tokens may be this many times more than one rotation per hold time, since retransmissions are allowed."""
@@ -36,9 +36,9 @@ def problem(nodes: Sequence[Node]) -> tuple[str, str] | None:
     )
 
 
-def waiting_bytes(nodes: Sequence[Node]) -> int:
-    """What all nodes have submitted and has no place yet."""
-    return sum(node.ring.backlog_bytes for node in nodes if node.ring is not None)
+def originated(nodes: Sequence[Node]) -> int:
+    """How many frames the living have given a place.  There is an end to it once nobody submits any more."""
+    return sum(node.ring.counters["mcast.originated"] for node in nodes if node.ring is not None)
 
 
 def _one_ring(nodes: Sequence[Node]) -> tuple[str, str] | None:
