@@ -302,7 +302,7 @@ class Cluster:
             drains = prop not in {"L1", "L2"}
             if drains and self._converged_after is None:
                 self._converged_after = self.now() - start
-            if liveness.originated(self.nodes) > placed:
+            if liveness.originated(self.nodes) != placed:
                 placed, placed_at = liveness.originated(self.nodes), max(bound, self.now())
             if self.now() > (placed_at + liveness.DRAIN_SECONDS_MAX if drains else bound):
                 self._violate(prop, f"{self.now() - start:.1f} s after the last fault: {what}")
