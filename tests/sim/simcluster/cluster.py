@@ -296,7 +296,7 @@ class Cluster:
 
     def _converge(self, start: float, bound: float) -> bool:
         """Run until L1 to L3 hold; False, with the violation noted, if they do not in time."""
-        placed, placed_at = liveness.originated(self.nodes), bound
+        placed, placed_at = liveness.originated(self.nodes), max(bound, self.now())
         while (unsettled := self._problem()) is not None:
             prop, what = unsettled
             drains = prop not in {"L1", "L2"}
