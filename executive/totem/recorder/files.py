@@ -6,7 +6,7 @@ import contextlib
 import os
 import zlib
 from datetime import UTC, datetime
-from mmap import mmap
+from mmap import MAP_ANONYMOUS, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, mmap
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +25,15 @@ DIRECTORY_MODE: Final = 0o700
 _PREFIX, _TEMPORARY = "blackbox-", ".new"
 
 
+def recording_in_memory(size: int) -> mmap:
+    """The same without a file."""
+    return mmap(-1, size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE)
+
+
 def map_recording(path: Path, size: int) -> mmap:
     """A new file of zeros, in memory, all of it allocated, so that a disk that fills up cannot end the process later.
+
+    All its pages are there at once, too: the process is as large at the start as later, and no input waits for one.
 
     Raises:
         OSError: there is no room, or no such directory.
@@ -35,7 +42,7 @@ def map_recording(path: Path, size: int) -> mmap:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     try:
         os.posix_fallocate(fd, 0, size)
-        return mmap(fd, size)
+        return mmap(fd, size, MAP_SHARED | MAP_POPULATE)
     except OSError:
         path.unlink(missing_ok=True)
         raise

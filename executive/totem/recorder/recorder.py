@@ -22,7 +22,7 @@ from ...runtime.child import ChildContext
 from ...runtime.version import VERSION
 from ..core.parameters import RingParameters
 from ..core.ring import Ring
-from .files import LIVE_NAME, Dumps, core_checksum, map_recording, read_file
+from .files import LIVE_NAME, Dumps, core_checksum, map_recording, read_file, recording_in_memory
 from .format import (
     HEADER_ROOM,
     REASON_BYTES_MAX,
@@ -169,7 +169,7 @@ class FlightRecorder:
         except OSError as error:
             self._log.warning("the flight recorder is in memory only: it will not outlive a kill",
                               path=str(self._live), reason=error.strerror)  # fmt: skip
-            return mmap(-1, size)
+            return recording_in_memory(size)
 
     def _salvage(self) -> None:
         """A recording that is still there belongs to a process that could not even say goodbye."""

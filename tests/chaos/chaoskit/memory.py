@@ -70,6 +70,7 @@ class Memory:
             f"memory of {role}: {_range(self.before, role)} MiB first, {_range(self.after, role)} MiB in the end "
             f"(largest growth {self.growth(role):+.0%}, highest {self.highest.get(role, 0) / MIB:.1f})"
             for role in ROLES
+            if any(key[1] == role for key in (*self.before, *self.after))
         ]
 
 
