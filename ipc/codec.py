@@ -7,11 +7,12 @@ A ZeroMQ message of totemd is `[control, payload, …]`: the control frame is on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from .errors import MalformedMessage
+from .strict import decode_strictly
 
 CONTROL_BYTES_MAX = 4 * 1024 * 1024
 """Longest control frame that is looked at; member lists of the largest clusters stay far below."""
@@ -24,7 +25,7 @@ class Codec(Generic[M]):
 
     def __init__(self, union: Any) -> None:
         """*union* is the union of the struct types that may arrive."""
-        self._decoder = msgspec.msgpack.Decoder(union)
+        self._decoder: msgspec.msgpack.Decoder[M] = msgspec.msgpack.Decoder(union)
 
     def decode(self, frames: Sequence[bytes]) -> tuple[M, Sequence[bytes]]:
         """One ZeroMQ message as (control struct, payload frames).
@@ -36,10 +37,7 @@ class Codec(Generic[M]):
             raise MalformedMessage("a message has at least a control frame; this one has no frame")
         if len(frames[0]) > CONTROL_BYTES_MAX:
             raise MalformedMessage(f"a control frame has at most {CONTROL_BYTES_MAX} bytes, not {len(frames[0])}")
-        try:
-            return cast(M, self._decoder.decode(frames[0])), frames[1:]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise MalformedMessage(f"control frame: {error}") from None
+        return decode_strictly(self._decoder, frames[0], "control frame"), frames[1:]
 
 
 _ENCODER = msgspec.msgpack.Encoder()

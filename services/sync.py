@@ -30,8 +30,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from ..ipc.errors import MalformedMessage
 from ..ipc.messages.stream import Attached, Epoch, Regular, ServiceDown, ServiceList, ServiceUp, Transitional
+from ..ipc.strict import decode_strictly
 from .envelope import Kind, enclose
 
 M = TypeVar("M")
@@ -236,10 +236,7 @@ def decode_epoch(header: memoryview) -> Epoch:
     Raises:
         MalformedMessage: it is none.
     """
-    try:
-        return _EPOCH.decode(header)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise MalformedMessage(f"header of a state submission: {error}") from None
+    return decode_strictly(_EPOCH, header, "header of a state submission")
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from ...ipc.errors import MalformedMessage
 from ...ipc.ids import RingId
 from ...ipc.messages.stream import ServiceDown, ServiceList, ServiceUp
+from ...ipc.strict import decode_strictly
 
 ANNOUNCEMENTS: Final = 0
 """The ring channel of the totem processes themselves."""
@@ -46,7 +46,7 @@ class Down(msgspec.Struct, frozen=True, array_like=True, tag=3):
 Announcement = Services | Up | Down
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder(Announcement)
+_DECODER: Final[msgspec.msgpack.Decoder[Announcement]] = msgspec.msgpack.Decoder(Announcement)
 
 
 def encode(announcement: Announcement) -> bytes:
@@ -60,11 +60,7 @@ def decode(payload: bytes | memoryview) -> Announcement:
     Raises:
         MalformedMessage: it is no announcement.
     """
-    try:
-        announcement: Announcement = _DECODER.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedMessage(f"announcement: {error}") from None
-    return announcement
+    return decode_strictly(_DECODER, payload, "announcement")
 
 
 class Roster:

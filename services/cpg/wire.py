@@ -11,13 +11,13 @@ earlier life still had in a queue is thereby told from what its successor does.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
-from ...ipc.errors import MalformedMessage
 from ...ipc.ids import MESSAGE_BYTES_LIMIT, MESSAGE_BYTES_MAX, Guarantee, Reason, RingId, Sequence
 from ...ipc.messages.cpg import LENGTH_BYTES, Count, GroupName, Pid
+from ...ipc.strict import decode_strictly
 from ..envelope import Kind, enclose
 
 LIFE_BITS = 62
@@ -111,7 +111,7 @@ def decode_header(header: memoryview) -> Header:
     Raises:
         MalformedMessage: it is none.
     """
-    return _decode(_HEADER, header, "header of a cpg submission")  # type: ignore[no-any-return]
+    return decode_strictly(_HEADER, header, "header of a cpg submission")
 
 
 def encode_join_list(joins: JoinList) -> bytes:
@@ -125,14 +125,7 @@ def decode_join_list(state: bytes | memoryview) -> JoinList:
     Raises:
         MalformedMessage: it is none.
     """
-    return _decode(_JOIN_LIST, state, "state of a cpg process")  # type: ignore[no-any-return]
-
-
-def _decode(decoder: msgspec.msgpack.Decoder[Any], data: bytes | memoryview, what: str) -> Any:
-    try:
-        return decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise MalformedMessage(f"{what}: {error}") from None
+    return decode_strictly(_JOIN_LIST, state, "state of a cpg process")
 
 
 _ENCODER = msgspec.msgpack.Encoder()

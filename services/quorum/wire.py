@@ -7,14 +7,14 @@ ring, so that what an earlier life left in a queue is told from what its success
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
-from ...ipc.errors import MalformedMessage
 from ...ipc.ids import NodeNumber, Sequence
 from ...ipc.messages.quorum import Votes
 from ...ipc.messages.stream import Epoch
+from ...ipc.strict import decode_strictly
 from ..envelope import Kind, enclose
 from .rules import Rules
 
@@ -110,7 +110,7 @@ def decode_order(header: memoryview) -> Order:
     Raises:
         MalformedMessage: it is none.
     """
-    return _decode(_ORDER, header, "order of a quorum process")  # type: ignore[no-any-return]
+    return decode_strictly(_ORDER, header, "order of a quorum process")
 
 
 def encode_record(record: Record) -> bytes:
@@ -124,14 +124,7 @@ def decode_record(state: bytes | memoryview) -> Record:
     Raises:
         MalformedMessage: it is none.
     """
-    return _decode(_RECORD, state, "state of a quorum process")  # type: ignore[no-any-return]
-
-
-def _decode(decoder: msgspec.msgpack.Decoder[Any], data: bytes | memoryview, what: str) -> Any:
-    try:
-        return decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedMessage(f"{what}: {error}") from None
+    return decode_strictly(_RECORD, state, "state of a quorum process")
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -6,8 +6,8 @@ from typing import Annotated, Final
 
 import msgspec
 
-from ...ipc.errors import MalformedMessage
 from ...ipc.ids import MESSAGE_BYTES_MAX, NodeNumber, Sequence
+from ...ipc.strict import decode_strictly
 from .history import History
 
 REPLICA_PROTOCOL: Final = 1
@@ -113,7 +113,7 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=10):
 Said = Command | Barrier | Confirm | TakeCensus | Standing | Close | Want | Cut | Chunk | Ready
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Said)
+_DECODER: msgspec.msgpack.Decoder[Said] = msgspec.msgpack.Decoder(Said)
 encode = _ENCODER.encode
 
 
@@ -123,8 +123,4 @@ def decode(payload: bytes) -> Said:
     Raises:
         MalformedMessage: it is no replica's.
     """
-    try:
-        said: Said = _DECODER.decode(payload)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise MalformedMessage(f"not a message of a replica: {error}") from None
-    return said
+    return decode_strictly(_DECODER, payload, "not a message of a replica")

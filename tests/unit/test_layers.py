@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE_FOLDERS = ("executive", "ipc", "sam", "services", "testing")
 
-VOCABULARY = ("ipc.ids", "ipc.errors")
+VOCABULARY = ("ipc.ids", "ipc.errors", "ipc.strict")
 """What every layer may speak about."""
 
 WORLD = frozenset(
@@ -54,6 +54,7 @@ LAYERS = (
     Layer("ipc", ()),
     Layer("ipc.ids", VOCABULARY, WORLD),
     Layer("ipc.errors", (), WORLD),
+    Layer("ipc.strict", VOCABULARY, WORLD),
     Layer("ipc.codec", VOCABULARY, WORLD),
     Layer("ipc.channel", (*VOCABULARY, "ipc.codec", "ipc.messages"), WORLD),
     Layer("ipc.messages", VOCABULARY, WORLD),

@@ -36,6 +36,7 @@ import msgspec
 
 from ....ipc.errors import MalformedMessage
 from ....ipc.ids import NodeNumber
+from ....ipc.strict import decode_strictly
 from ...runtime.logging import Logger
 from ..wire.datagrams import Source
 from ..wire.events import Target
@@ -77,10 +78,7 @@ def read_command(text: bytes) -> Command:
     Raises:
         MalformedMessage: it is none; the text says why.
     """
-    try:
-        return _DECODER.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedMessage(f"fault command: {error}") from None
+    return decode_strictly(_DECODER, text, "fault command")
 
 
 class Faults:

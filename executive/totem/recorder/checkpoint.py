@@ -21,6 +21,7 @@ import msgspec
 from ....ipc import ids
 from ....ipc.errors import MalformedMessage
 from ....ipc.messages import stream
+from ....ipc.strict import UNDECODABLE
 from .. import core
 from ..core.context import RingContext
 from ..wire import packets
@@ -246,7 +247,7 @@ def decode_value(data: bytes | memoryview, jitter: Callable[[], float]) -> Any:
         return _Decoder(table, jitter).value(coded)
     except MalformedMessage:
         raise
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
+    except (*UNDECODABLE, ValueError, TypeError) as error:
         raise MalformedMessage(f"recording: {error}") from None
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from ....ipc.errors import MalformedMessage
 from ....ipc.ids import NodeNumber
+from ....ipc.strict import decode_strictly
 
 MAGIC: Final = b"TOTEMDBB"
 FORMAT_VERSION: Final = 1
@@ -148,10 +149,10 @@ def decode_header(data: bytes | memoryview) -> tuple[Header, int]:
     body = data[_PREFIX.size : end]
     if zlib.crc32(body) != checksum:
         raise MalformedMessage("the recording's header is damaged")
-    try:
-        return msgspec.msgpack.decode(body, type=Header), end
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedMessage(f"the recording's header: {error}") from None
+    return decode_strictly(_HEADER, body, "the recording's header"), end
+
+
+_HEADER = msgspec.msgpack.Decoder(Header)
 
 
 def decode_segments(data: bytes | memoryview, header: Header, end: int) -> list[Segment]:

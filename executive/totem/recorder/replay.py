@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from ....ipc.errors import MalformedMessage
+from ....ipc.strict import UNDECODABLE
 from ..core.context import RingContext
 from ..core.effects import Effect
 from ..core.reactions import REACTIONS, TIMER_REACTIONS
@@ -270,7 +271,7 @@ def _input(ring: _ReplayedRing, record: Record) -> tuple[Any, Callable[[], objec
                 return submission, lambda: ring.submit(submission, record.time)
             case Kind.EXPIRY:
                 return _due(ring.context, record.time), lambda: ring.expire(record.time)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise MalformedMessage(f"recording: {error}") from None
     called = decode_value(record.body, ring.context.jitter)
     if not isinstance(called, tuple) or not called or called[0] not in CALLS:

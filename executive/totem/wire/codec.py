@@ -9,10 +9,11 @@ from typing import Final
 import msgspec
 
 from ....ipc.errors import MalformedMessage
+from ....ipc.strict import decode_strictly
 from .packets import AnyPacket, CommitToken, Join, Mcast, MergeDetect, Token
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder(AnyPacket)
+_DECODER: Final[msgspec.msgpack.Decoder[AnyPacket]] = msgspec.msgpack.Decoder(AnyPacket)
 _MCAST_DECODER: Final = msgspec.msgpack.Decoder(Mcast)
 
 MCAST_OVERHEAD_BYTES: Final = 48
@@ -30,10 +31,7 @@ def decode(data: bytes | memoryview) -> AnyPacket:
     Raises:
         MalformedMessage: it is none, or its fields contradict each other.  Nothing else is ever raised.
     """
-    try:
-        packet: AnyPacket = _DECODER.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedMessage(f"packet: {error}") from None
+    packet = decode_strictly(_DECODER, data, "packet")
     problem = _contradiction(packet)
     if problem is not None:
         raise MalformedMessage(f"{type(packet).__name__}: {problem}")
@@ -46,10 +44,7 @@ def decode_encapsulated(body: bytes) -> Mcast:
     Raises:
         MalformedMessage: there is none, or it is encapsulated itself.
     """
-    try:
-        inner = _MCAST_DECODER.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedMessage(f"encapsulated message: {error}") from None
+    inner = decode_strictly(_MCAST_DECODER, body, "encapsulated message")
     if inner.encapsulated:
         raise MalformedMessage("encapsulated message: holds another encapsulated message")
     return inner

@@ -11,6 +11,7 @@ import msgspec
 
 from ....ipc.errors import MalformedMessage
 from ....ipc.ids import Sequence
+from ....ipc.strict import decode_strictly
 
 PART_OVERHEAD_BYTES: Final = 40
 """Upper bound of what a part's fields add to its bytes."""
@@ -64,10 +65,7 @@ def unpack(body: bytes) -> Body:
     Raises:
         MalformedMessage: the body is none, or a part reaches beyond its message.
     """
-    try:
-        decoded = _DECODER.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedMessage(f"frame body: {error}") from None
+    decoded = decode_strictly(_DECODER, body, "frame body")
     for part in decoded.parts:
         if part.offset + len(part.chunk) > part.total or (part.total and not part.chunk):
             raise MalformedMessage("frame body: a part reaches beyond its message, or is empty")
