@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from ...ipc.messages.control import MetricsReply, MetricsRequest
-from ..runtime.metrics import prometheus_text
 from .asking import Options, command
 from .showing import metrics_as_json, print_json
 
@@ -17,5 +16,7 @@ def metrics(options: Options) -> None:
         reply: MetricsReply = executive.ask(MetricsRequest())
     if options.as_json:
         print_json(metrics_as_json(reply.metrics))
-    else:
-        click.echo(prometheus_text(reply.metrics), nl=False)
+        return
+    from .exposition import prometheus_text  # here, so that only this command waits for the library  # noqa: PLC0415
+
+    click.echo(prometheus_text(reply.metrics), nl=False)

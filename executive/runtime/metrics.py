@@ -1,19 +1,14 @@
-"""Numbers that a process keeps about itself: plain counters and gauges, and their Prometheus text.
+"""Numbers that a process keeps about itself: plain counters and gauges.
 
-The numbers are attributes that hot code adds to; nothing is locked, since a process has one thread.  Prometheus'
-client library is not used: it brings a registry with locks and multi-process files for what is here a loop over a
-dozen numbers, and the text format (version 0.0.4) is a page.
+They are attributes that hot code adds to; nothing is locked, since a process has one thread.  `totemctl metrics` makes
+Prometheus' text of them (decision 0011).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from ...ipc.messages.control import Metric
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""What an HTTP server that hands the text on has to say it is."""
 
 PREFIX = "totemd_"
 """Begins every name."""
@@ -74,33 +69,3 @@ class Metrics:
             else Metric(name, "gauge", number.current(), help, labels)
             for (name, labels), (number, help) in self._numbers.items()
         )
-
-
-def prometheus_text(metrics: Iterable[Metric]) -> str:
-    """The exposition format: lines of one name together, in the order in which names first appear."""
-    families: dict[str, list[Metric]] = {}
-    for metric in metrics:
-        families.setdefault(metric.name, []).append(metric)
-    lines: list[str] = []
-    for name, family in families.items():
-        lines.append(f"# HELP {name} {_escape(family[0].help)}")
-        lines.append(f"# TYPE {name} {family[0].kind}")
-        lines += [f"{name}{_labels(metric.labels)} {_number(metric.value)}" for metric in family]
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _labels(labels: Labels) -> str:
-    quoted = ",".join('{}="{}"'.format(key, _escape(value).replace('"', '\\"')) for key, value in labels)
-    return f"{{{quoted}}}" if quoted else ""
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n")
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    return str(int(value)) if value == int(value) else repr(value)

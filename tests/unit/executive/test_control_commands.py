@@ -122,7 +122,7 @@ def test_metrics(totemctl: Totemctl) -> None:
     text = totemctl("metrics").out
     assert "# TYPE totemd_child_restarts gauge\n" in text
     for process in ("totem", "cpg", "sam"):
-        assert f'totemd_fake{{process="{process}"}} 1\n' in text
+        assert f'totemd_fake{{process="{process}"}} 1.0\n' in text
     told = totemctl("metrics", "--json").json
     assert {
         "name": "totemd_fake",
