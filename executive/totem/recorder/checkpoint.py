@@ -207,8 +207,10 @@ def _is_field(kind: type, name: str) -> bool:
         return name in declared
     if not name.isidentifier() or name.startswith("__"):
         return False
+    if name in _slots(kind):
+        return True
     # What the class itself defines (methods, properties) must not be hidden by something from a file.
-    return isinstance(getattr(kind, name, None), MemberDescriptorType) or not hasattr(kind, name)
+    return kind.__dictoffset__ != 0 and not hasattr(kind, name)
 
 
 def _defaults(kind: type, given: dict[str, Any]) -> dict[str, Any]:

@@ -82,9 +82,14 @@ def write_file(path: Path, content: bytes) -> None:
             file.write(content)
         os.replace(temporary, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        remove(temporary)
         raise OperationFailed(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def remove(path: Path) -> None:
+    """Remove a file if that is possible; one that stays is noticed when its place is needed."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 class Dumps:
@@ -112,10 +117,8 @@ class Dumps:
         return path
 
     def _forget_oldest(self) -> None:
-        own = f"{_PREFIX}{self._node_id}-"
-        dumps = sorted(each for each in self.directory.iterdir() if each.name.startswith(own))
-        for each in dumps[: -self.keep]:
-            each.unlink(missing_ok=True)
+        for each in sorted(self.directory.glob(f"{_PREFIX}{self._node_id}-*"))[: -self.keep]:
+            remove(each)
 
 
 def core_checksum() -> str:

@@ -22,7 +22,7 @@ from ...runtime.child import ChildContext
 from ...runtime.version import VERSION
 from ..core.parameters import RingParameters
 from ..core.ring import Ring
-from .files import LIVE_NAME, Dumps, core_checksum, map_recording, read_file, recording_in_memory
+from .files import LIVE_NAME, Dumps, core_checksum, map_recording, read_file, recording_in_memory, remove
 from .format import (
     HEADER_ROOM,
     REASON_BYTES_MAX,
@@ -145,7 +145,7 @@ class FlightRecorder:
         if self._buffer is not None:
             self._buffer.close()
             self._buffer = None
-            self._live.unlink(missing_ok=True)
+            remove(self._live)
 
     def _crashed(self, error: BaseException) -> None:
         """A bug ends this process: keep what led to it."""
@@ -187,4 +187,4 @@ class FlightRecorder:
             self._log.warning("the recording of a lost process cannot be used", reason=str(error))
         except TotemdError as error:
             self._log.err("the recording of a lost process could not be kept", reason=str(error))
-        self._live.unlink(missing_ok=True)
+        remove(self._live)

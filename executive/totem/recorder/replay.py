@@ -74,20 +74,21 @@ class Standing:
 
     @classmethod
     def of(cls, state: RingContext) -> Standing:
-        """Of a core between two inputs."""
-        return cls(
-            state=state.state.value,
-            ring=str(state.ring),
-            members=state.installed.members,
-            candidates=state.episode.candidates,
-            failed=state.episode.failed,
-            hop=state.rotation.hop,
-            highest=state.store.highest,
-            received=state.store.received,
-            safe=state.rotation.safe,
-            delivered=state.installed.delivered,
-            waiting_bytes=state.outbox.waiting_bytes,
-        )
+        """Of a core between two inputs.  The fields are checked, since a file says what the state is."""
+        found = {
+            "state": state.state.value,
+            "ring": str(state.ring),
+            "members": state.installed.members,
+            "candidates": state.episode.candidates,
+            "failed": state.episode.failed,
+            "hop": state.rotation.hop,
+            "highest": state.store.highest,
+            "received": state.store.received,
+            "safe": state.rotation.safe,
+            "delivered": state.installed.delivered,
+            "waiting_bytes": state.outbox.waiting_bytes,
+        }
+        return msgspec.convert(found, cls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ class Replay:
 
     def _checkpoint(self, record: Record) -> str:
         """Start from it, or compare with it; how the state differs."""
-        with _no_core():
+        with refusing_nonsense():
             if self._ring is not None and encode_state(self._ring.context) == record.body:
                 return ""
         differs = self._ring is not None
@@ -191,7 +192,7 @@ class Replay:
         return self._jitters.popleft()
 
     def _step(self, ring: _ReplayedRing, record: Record, drawn: tuple[float, ...], drift: str) -> Step:
-        with _no_core():
+        with refusing_nonsense():
             given, call = _input(ring, record)
             reaction = _reaction(ring.context, record.kind, given)
             before, counters = Standing.of(ring.context), Counter(ring.counters)
@@ -203,14 +204,15 @@ class Replay:
             raised = "it drew more random numbers than when it was recorded"
         except Exception as error:  # whatever a core raises is what a recording of a crash is for
             raised = f"the core raised {type(error).__name__}: {error}"
-        with _no_core():
+        with refusing_nonsense():
             effects = tuple(ring.take_effects())
+            digested = digest(list(effects))
             after, counted = Standing.of(ring.context), _raised_counters(counters, ring.counters)
         if raised and record.completed:
             problem = raised
         elif not record.completed:
             note = raised or "the process ended here, or in carrying out what was decided before"
-        elif digest(list(effects)) != record.digest:
+        elif digested != record.digest:
             problem = "other effects than recorded"
         elif self._jitters:
             problem = "it drew fewer random numbers than when it was recorded"
@@ -231,13 +233,19 @@ class Replay:
 
 
 @contextlib.contextmanager
-def _no_core() -> Iterator[None]:
-    """What looking at a state raises when a file says that a core's set is a number, or its counter a list."""
+def refusing_nonsense() -> Iterator[None]:
+    """A file may say that a core's set is a number, or its counter a list: refuse it when looking at that fails.
+
+    Raises:
+        MalformedMessage: the state is one that no core has.
+    """
     try:
         yield
-    except (AttributeError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
-        if isinstance(error, MalformedMessage):
-            raise
+    except MalformedMessage:
+        raise
+    except (
+        AttributeError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError, msgspec.ValidationError
+    ) as error:  # fmt: skip
         raise MalformedMessage(f"recording: a state that no core has: {error}") from None
 
 
@@ -282,7 +290,7 @@ def _input(ring: _ReplayedRing, record: Record) -> tuple[Any, Callable[[], objec
 def _due(state: RingContext, now: float) -> tuple[Timer, ...]:
     timers, found = copy.deepcopy(state.timers), list[Timer]()
     while (timer := timers.take_due(now)) is not None:
-        found.append(timer)
+        found.append(Timer(timer))
     return tuple(found)
 
 
@@ -298,7 +306,7 @@ def _reaction(state: RingContext, kind: Kind, given: Any) -> str:
 
 def _raised_counters(before: Counter[str], after: Counter[str]) -> tuple[str, ...]:
     return tuple(
-        name if times - before[name] == 1 else f"{name} x{times - before[name]}"
+        f"{name}" if times - before[name] == 1 else f"{name} x{times - before[name]}"
         for name, times in after.items()
         if times != before[name]
     )

@@ -25,7 +25,7 @@ from ..core.effects import (
 from ..core.submission import Submission
 from ..wire.packets import Mcast, Packet
 from .format import Header, Kind
-from .replay import Standing, Step
+from .replay import Standing, Step, refusing_nonsense
 
 _NAMES: Final = {
     Kind.FRAME: "frame arrived",
@@ -50,7 +50,16 @@ def wall_time(header: Header, time: float) -> datetime:
 
 
 def told(step: Step, header: Header, since: float | None) -> Iterator[str]:
-    """A step for people; *since* is the time of the one before."""
+    """A step for people; *since* is the time of the one before.
+
+    Raises:
+        MalformedMessage: the file says something that cannot be told, since no core does it.
+    """
+    with refusing_nonsense():
+        yield from _lines(step, header, since)
+
+
+def _lines(step: Step, header: Header, since: float | None) -> Iterator[str]:
     moment = wall_time(header, step.time).strftime("%Y-%m-%d %H:%M:%S.%f")
     gap = "" if since is None else f"  +{1000 * (step.time - since):.3f} ms"
     yield f"{moment}{gap}  #{step.number}  {given(step)}"
@@ -66,8 +75,13 @@ def told(step: Step, header: Header, since: float | None) -> Iterator[str]:
         yield f"    DIFFERENT {step.problem}"
 
 
+@refusing_nonsense()
 def as_json(step: Step, header: Header) -> dict[str, Any]:
-    """A step for programs; the keys are part of the interface."""
+    """A step for programs; the keys are part of the interface.
+
+    Raises:
+        MalformedMessage: the file says something that cannot be told, since no core does it.
+    """
     return {
         "number": step.number,
         "time": wall_time(header, step.time).isoformat(),

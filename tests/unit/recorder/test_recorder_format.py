@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import zlib
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorderkit import HEADER, SECRET, dump, live, recorded
+from totemd.executive.totem.core.effects import Persist
+from totemd.executive.totem.core.timers import Timer
 from totemd.executive.totem.recorder import format as recording_format
 from totemd.executive.totem.recorder.blanks import BlankFrame, blank_frame, filled_frame
 from totemd.executive.totem.recorder.checkpoint import CLASSES, decode_state, decode_value, encode_state, encode_value
@@ -32,6 +37,7 @@ from totemd.executive.totem.wire.packets import Mcast
 from totemd.executive.totem.wire.packing import Part, pack, unpack
 from totemd.ipc.errors import MalformedMessage
 from totemd.ipc.ids import Guarantee, RingId
+from totemd.ipc.messages.stream import Lane
 
 
 @cache
@@ -46,7 +52,7 @@ def run(data: bytes) -> Replay:
     replay = Replay(recording := read_recording(data))
     for step in replay.steps():
         list(told(step, recording.header, None))
-        as_json(step, recording.header)
+        json.dumps(as_json(step, recording.header))
     return replay
 
 
@@ -186,6 +192,12 @@ def test_only_fields_are_set(field: str) -> None:
         decode_value(crafted, lambda: 0.0)
 
 
+def test_a_class_with_slots_has_no_other_fields() -> None:
+    crafted = msgspec.msgpack.encode(([("Rhythm", ("passed_by",))], ["o", 0, 1]))
+    with pytest.raises(MalformedMessage, match="Rhythm has no field 'passed_by'"):
+        decode_value(crafted, lambda: 0.0)
+
+
 def test_fields_that_a_recording_does_not_know_have_their_defaults() -> None:
     ring = recorded()
     table, root = msgspec.msgpack.decode(encode_value(ring._context.episode))
@@ -309,6 +321,39 @@ def with_state(data: bytes, path: list[int], value: object) -> bytes:
 def test_states_that_no_core_has_are_run_or_refused(path: list[int], value: object) -> None:
     try:
         run(with_state(sample(), path, value))
+    except MalformedMessage as error:
+        assert str(error)
+
+
+def timer_by_number(state: Any) -> None:
+    state.timers._deadlines = {int(Timer.MERGE): 1.0}
+
+
+def state_of_another_kind(state: Any) -> None:
+    state.state = Lane.SYNC
+
+
+def effect_that_cannot_be_told(state: Any) -> None:
+    state.effects.append(Persist(1.5))  # type: ignore[arg-type]
+
+
+def counter_without_a_name(state: Any) -> None:
+    state.timers.cancel_all()
+    state.counters[(1,)] = 1
+
+
+@pytest.mark.parametrize(
+    "edit", [timer_by_number, state_of_another_kind, effect_that_cannot_be_told, counter_without_a_name]
+)
+def test_what_can_be_run_and_not_told_is_refused(edit: Callable[[Any], None]) -> None:
+    """Each of them got past the decoder once, and on to whoever wanted to print it."""
+    ring = recorded()
+    ring.start(10.0)
+    edit(ring._context)
+    tape = Tape(bytearray(buffer_bytes(1 << 20)), lambda: encode_state(ring._context))
+    tape.complete(tape.append(Kind.EXPIRY, 1000.0, 0, b""), 5)
+    try:
+        run(encode_dump(HEADER, tape.segments()))
     except MalformedMessage as error:
         assert str(error)
 

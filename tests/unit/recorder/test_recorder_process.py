@@ -151,6 +151,21 @@ def test_old_dumps_go(make: Any) -> None:
     assert stat.S_IMODE(rig.dumps()[0].parent.stat().st_mode) == 0o700
 
 
+def test_a_dump_that_cannot_be_removed_harms_nobody(make: Any) -> None:
+    rig = make(blackbox_dumps=1)
+    (rig.state_dir / "blackbox" / "blackbox-1-19700101T000000.000000").mkdir(parents=True)
+    first, second = (rig.recorder.dump(f"number {number}").path for number in range(2))
+    assert second.exists() and not first.exists()
+
+
+def test_something_else_in_its_place_that_cannot_be_removed_harms_nobody(make: Any, tmp_path: Path) -> None:
+    (tmp_path / "run" / "totem.blackbox").mkdir(parents=True)
+    rig = make()
+    assert rig.said("could not be kept") and rig.said("in memory only")
+    assert rig.recorder.dump("still possible").path.exists()
+    rig.recorder.close()
+
+
 def test_off_and_on_again_without_a_restart(make: Any) -> None:
     rig = make(blackbox=False)
     assert not rig.live.exists()
