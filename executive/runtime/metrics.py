@@ -6,7 +6,7 @@ Prometheus' text of them (decision 0011).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ...ipc.messages.control import Metric
 
@@ -69,3 +69,15 @@ class Metrics:
             else Metric(name, "gauge", number.current(), help, labels)
             for (name, labels), (number, help) in self._numbers.items()
         )
+
+
+Figure = tuple[str, float, str]
+"""Name without the prefix, value, help."""
+
+
+def listed(gauges: Iterable[Figure], totals: Iterable[Figure]) -> tuple[Metric, ...]:
+    """Numbers that are kept elsewhere, as they are told; those of *totals* only grow."""
+    return (
+        *(Metric(f"{PREFIX}{name}", "gauge", value, help) for name, value, help in gauges),
+        *(Metric(f"{PREFIX}{name}_total", "counter", value, help) for name, value, help in totals),
+    )

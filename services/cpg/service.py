@@ -14,17 +14,17 @@ from ...executive.config.model import Configuration
 from ...executive.runtime.access import SHARED_SOCKET_MODE, Gate
 from ...executive.runtime.child import Answer, ChildContext, Question
 from ...executive.runtime.logging import Logger, RateLimited
-from ...executive.runtime.version import VERSION
+from ...executive.runtime.metrics import listed
 from ...ipc.channel import Session
-from ...ipc.connection import Connection
 from ...ipc.endpoints import Credentials
-from ...ipc.errors import ConnectionLost, NotFound, TotemdError, TryAgain
-from ...ipc.messages.common import Hello, Welcome
+from ...ipc.errors import NotFound, TotemdError, TryAgain
+from ...ipc.messages.common import Hello
 from ...ipc.messages.control import GroupInfo, GroupsAnswer, GroupsQuestion, Metric, MetricsAnswer, MetricsQuestion
 from ...ipc.messages.cpg import FROM_CLIENT
-from ...ipc.messages.stream import TO_SERVICE, Attached, Credit, Delivered, Events
-from ...ipc.paths import CPG_SOCKET, TOTEM_SOCKET
+from ...ipc.messages.stream import Attached, StreamEvent
+from ...ipc.paths import CPG_SOCKET
 from ...ipc.server import Closed, Server
+from ..ring_end import RingEnd
 from .audience import ClientLimits
 from .effects import Dismiss, Effect, Note, ToClients, ToRing
 from .engine import SERVICE, Engine, FromClient
@@ -52,8 +52,7 @@ class CpgProcess:
         self._gate = Gate(context.configuration.access, context.log)
         self._engine = Engine()
         self._server: Server[Any] | None = None
-        self._totem: Connection[Any] | None = None
-        self._totem_credit = 0
+        self._ring: RingEnd | None = None
         self._flush_scheduled = False
         self._notes: dict[str, RateLimited] = {}
         self._all_left: asyncio.Event | None = None
@@ -66,7 +65,7 @@ class CpgProcess:
         """Serve.  Clients may connect at once; their joins wait until the node has a place in a ring."""
         run_dir, node_id = self._context.run_dir, self._context.configuration.local_node_id
         self._server = Server(run_dir / CPG_SOCKET, FROM_CLIENT, self, node_id=node_id, mode=SHARED_SOCKET_MODE)
-        self._totem = Connection(run_dir / TOTEM_SOCKET, SERVICE, TO_SERVICE, self, f"totemd {VERSION}")
+        self._ring = RingEnd(run_dir, SERVICE, self, self._log)
         self._clock = self._loop.call_later(CLOCK_SECONDS, self._tick)
 
     def reconfigure(self, configuration: Configuration) -> None:
@@ -90,7 +89,7 @@ class CpgProcess:
 
     async def stop(self) -> None:
         """Let the members of this node leave, so that others see processes end and not a node fail."""
-        if self._server is None or self._totem is None:
+        if self._server is None or self._ring is None:
             return
         if self._clock is not None:
             self._clock.cancel()
@@ -103,43 +102,31 @@ class CpgProcess:
                 await asyncio.wait_for(self._all_left.wait(), STOP_SECONDS)
             except TimeoutError:
                 self._log.info("the ring did not take the leaves of this node in time")
-        self._totem.close()
+        self._ring.close()
 
-    # -- ipc.connection.Listener: the ordered stream
+    # -- ring_end.StreamHandler
 
-    def connected(self, welcome: Welcome) -> None:
-        """totem.sock answers; `Attached` follows."""
-        self._totem_credit = welcome.credit
+    def stream_began(self, attached: Attached, credit: int) -> None:
+        """This node has a place in the order."""
+        self._engine.attach(attached, credit, secrets.randbits(LIFE_BITS))
 
-    def arrived(self, message: Attached | Events | Credit, payload: Sequence[bytes]) -> None:
-        """What the totem process says."""
-        match message:
-            case Events(events):
-                self._take_events(events, payload)
-            case Credit(payload_bytes):
-                self._engine.credited(payload_bytes)
-            case Attached():
-                self._log.info("attached to the ring", ring=message.ring, members=message.members)
-                self._engine.attach(message, self._totem_credit, secrets.randbits(LIFE_BITS))
+    def stream_event(self, event: StreamEvent, payload: bytes) -> None:
+        """The next event."""
+        self._engine.event(event, payload)
+
+    def stream_credited(self, payload_bytes: int) -> None:
+        """The ring has taken so many bytes."""
+        self._engine.credited(payload_bytes)
+
+    def stream_paused(self) -> None:
+        """Carry out what was decided."""
         self._turn()
 
-    def lost(self, error: TotemdError) -> None:
-        """The totem process died, or is not ready; the connection tries again by itself."""
+    def stream_lost(self, error: TotemdError) -> None:
+        """The node has no place in the order until the next `stream_began`."""
         if self._engine.attached:
             self._log.warning("the ring is away; members of this node will join again", reason=str(error))
         self._engine.detach("this node's network process went away; it is being restarted")
-        self._turn()
-
-    def _take_events(self, events: Sequence[Any], payload: Sequence[bytes]) -> None:
-        frames = iter(payload)
-        for event in events:
-            if isinstance(event, Delivered):
-                self._engine.event(event, next(frames, b""))
-            else:
-                self._engine.event(event)
-        consumed = sum(len(frame) for frame in payload)
-        if consumed and self._totem is not None:
-            self._totem.send(Credit(consumed))
 
     # -- ipc.server.Handler: the clients
 
@@ -197,21 +184,14 @@ class CpgProcess:
                 for client in clients:
                     self._server.send_encoded(client.handle, frames)
             case ToRing(message, payload):
-                self._to_ring(message, payload)
+                assert self._ring is not None
+                self._ring.submit(message, payload)
             case Dismiss(client):
                 self._server.dismiss(client.handle)
             case Note():
                 self._say(effect)
             case _:
                 assert_never(effect)
-
-    def _to_ring(self, message: Any, payload: Sequence[bytes]) -> None:
-        assert self._totem is not None
-        try:
-            self._totem.send(message, *payload)
-        except ConnectionLost:
-            # `lost` has been or will be called, and forgets everything that was on its way.
-            self._log.debug("nothing can be submitted: the ring is away")
 
     def _say(self, note: Note) -> None:
         limit = self._notes.setdefault(note.text, RateLimited(NOTES_SECONDS, NOTES_BURST))
@@ -241,9 +221,7 @@ class CpgProcess:
             ("cpg_exchanges", counters.exchanges, "State exchanges completed"),
             ("cpg_client_malformed", server.malformed if server else 0, "Client messages that could not be read"),
         )
-        return tuple(Metric(f"totemd_{name}", "gauge", value, text) for name, value, text in gauges) + tuple(
-            Metric(f"totemd_{name}_total", "counter", value, text) for name, value, text in totals
-        )
+        return listed(gauges, totals)
 
 
 def _limits(configuration: Configuration) -> ClientLimits:

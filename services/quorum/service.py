@@ -17,12 +17,11 @@ from ...executive.runtime.access import SHARED_SOCKET_MODE, Gate, is_owner
 from ...executive.runtime.child import Answer as ChildAnswer
 from ...executive.runtime.child import ChildContext, Question
 from ...executive.runtime.logging import Logger, get_logger
-from ...executive.runtime.version import VERSION
+from ...executive.runtime.metrics import listed
 from ...ipc.channel import Session
-from ...ipc.connection import Connection
 from ...ipc.endpoints import Credentials
-from ...ipc.errors import AccessDenied, ConfigurationError, ConnectionLost, NotFound, OperationFailed, TotemdError
-from ...ipc.messages.common import Done, Hello, Welcome, refusal
+from ...ipc.errors import AccessDenied, ConfigurationError, NotFound, OperationFailed, TotemdError
+from ...ipc.messages.common import Done, Hello, refusal
 from ...ipc.messages.control import Metric, MetricsAnswer, MetricsQuestion, QuorumAnswer, QuorumQuestion
 from ...ipc.messages.quorum import (
     FROM_CLIENT,
@@ -36,9 +35,10 @@ from ...ipc.messages.quorum import (
     Untrack,
 )
 from ...ipc.messages.quorum import Track as TrackRequest
-from ...ipc.messages.stream import TO_SERVICE, Attached, Credit, Delivered, Events
-from ...ipc.paths import QUORUM_SOCKET, TOTEM_SOCKET
+from ...ipc.messages.stream import Attached, StreamEvent
+from ...ipc.paths import QUORUM_SOCKET
 from ...ipc.server import Closed, Server
+from ..ring_end import RingEnd
 from .audience import Audience
 from .effects import Answer, Effect, Note, Remember, Tell, ToRing, Track
 from .engine import SERVICE, Engine
@@ -79,7 +79,7 @@ class QuorumProcess:
         self._engine.names = _names(context.configuration)
         self._audience = Audience()
         self._server: Server[Any] | None = None
-        self._totem: Connection[Any] | None = None
+        self._ring: RingEnd | None = None
         self._clock: asyncio.TimerHandle | None = None
         self._flush_scheduled = False
         self._left: asyncio.Event | None = None
@@ -90,7 +90,7 @@ class QuorumProcess:
         """Serve.  Nothing is quorate until the node has a place in a ring."""
         run_dir, node_id = self._context.run_dir, self._engine.node_id
         self._server = Server(run_dir / QUORUM_SOCKET, FROM_CLIENT, self, node_id=node_id, mode=SHARED_SOCKET_MODE)
-        self._totem = Connection(run_dir / TOTEM_SOCKET, SERVICE, TO_SERVICE, self, f"totemd {VERSION}")
+        self._ring = RingEnd(run_dir, SERVICE, self, self._log)
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Take over votes, expected votes and two_node, and who may connect."""
@@ -117,7 +117,7 @@ class QuorumProcess:
 
     async def stop(self) -> None:
         """With allow_downscale: tell the others that this node leaves on purpose."""
-        if self._server is None or self._totem is None:
+        if self._server is None or self._ring is None:
             return
         if self._clock is not None:
             self._clock.cancel()
@@ -130,39 +130,30 @@ class QuorumProcess:
             except TimeoutError:
                 self._log.info("the ring was not told in time that this node leaves on purpose")
         self._server.close()
-        self._totem.close()
+        self._ring.close()
 
-    # -- ipc.connection.Listener: the ordered stream
+    # -- ring_end.StreamHandler
 
-    def connected(self, welcome: Welcome) -> None:
-        """totem.sock answers; `Attached` follows."""
+    def stream_began(self, attached: Attached, credit: int) -> None:
+        """This node has a place in the order; what this process submits is far below its credit."""
+        self._engine.attach(attached, secrets.randbits(LIFE_BITS))
 
-    def arrived(self, message: Attached | Events | Credit, payload: Sequence[bytes]) -> None:
-        """What the totem process says."""
-        match message:
-            case Events(events):
-                self._take_events(events, payload)
-            case Attached():
-                self._log.info("attached to the ring", ring=message.ring, members=message.members)
-                self._engine.attach(message, secrets.randbits(LIFE_BITS))
-            case Credit():
-                pass  # what this process submits is far below it
+    def stream_event(self, event: StreamEvent, payload: bytes) -> None:
+        """The next event."""
+        self._engine.event(event, payload, self._loop.time())
+
+    def stream_credited(self, payload_bytes: int) -> None:
+        """See `stream_began`."""
+
+    def stream_paused(self) -> None:
+        """Carry out what was decided."""
         self._turn()
 
-    def lost(self, error: TotemdError) -> None:
-        """The totem process died, or is not ready; the connection tries again by itself."""
+    def stream_lost(self, error: TotemdError) -> None:
+        """Nothing is quorate until the next `stream_began`; whoever waits is answered."""
         if self._engine.attached:
             self._log.warning("the ring is away, and with it quorum", reason=str(error))
         self._engine.detach("this node's network process went away")
-        self._turn()
-
-    def _take_events(self, events: Sequence[Any], payload: Sequence[bytes]) -> None:
-        frames, now = iter(payload), self._loop.time()
-        for event in events:
-            self._engine.event(event, next(frames, b"") if isinstance(event, Delivered) else b"", now)
-        consumed = sum(len(frame) for frame in payload)
-        if consumed and self._totem is not None:
-            self._totem.send(Credit(consumed))
 
     # -- ipc.server.Handler: the clients
 
@@ -234,7 +225,8 @@ class QuorumProcess:
     def _do(self, effect: Effect) -> None:
         match effect:
             case ToRing(message, payload):
-                self._to_ring(message, payload)
+                assert self._ring is not None
+                self._ring.submit(message, payload)
             case Tell(count):
                 for session in self._audience.receivers():
                     self._send(session, Changed(count))
@@ -260,14 +252,6 @@ class QuorumProcess:
         if self._server is not None:
             self._server.send(session, message)
 
-    def _to_ring(self, message: Any, payload: Sequence[bytes]) -> None:
-        assert self._totem is not None
-        try:
-            self._totem.send(message, *payload)
-        except ConnectionLost:
-            # `lost` has been or will be called, and answers whoever waits.
-            self._log.debug("nothing can be submitted: the ring is away")
-
     # -- what others ask
 
     def _keys(self) -> dict[str, str | int]:
@@ -292,9 +276,7 @@ class QuorumProcess:
             ("quorum_malformed", engine.malformed, "Submissions that could not be read"),
             ("quorum_client_malformed", server.malformed if server else 0, "Client messages that could not be read"),
         )
-        return tuple(Metric(f"totemd_{name}", "gauge", value, text) for name, value, text in gauges) + tuple(
-            Metric(f"totemd_{name}_total", "counter", value, text) for name, value, text in totals
-        )
+        return listed(gauges, totals)
 
 
 def _names(configuration: Configuration) -> dict[int, str]:

@@ -91,7 +91,18 @@ LAYERS = (
     ),
     Layer("services.envelope", (*VOCABULARY, "ipc.messages.stream"), WORLD),
     Layer("services.sync", (*VOCABULARY, "ipc.messages.stream", "services.envelope"), WORLD),
-    Layer("services.cpg", ("ipc", "executive.runtime", "executive.config.model", "services.envelope", "services.sync")),
+    Layer("services.ring_end", ("ipc", "executive.runtime")),
+    Layer(
+        "services.cpg",
+        (
+            "ipc",
+            "executive.runtime",
+            "executive.config.model",
+            "services.envelope",
+            "services.sync",
+            "services.ring_end",
+        ),
+    ),
     Layer("services.cpg.state", (*VOCABULARY, "ipc.messages", "services.cpg"), WORLD),
     *(
         Layer(f"services.cpg.{name}", (*VOCABULARY, "ipc.codec", "ipc.messages", "services"), WORLD)
@@ -114,7 +125,7 @@ LAYERS = (
         "services.quorum",
         (
             *("ipc", "executive.runtime", "executive.config.model"),
-            *("services.envelope", "services.sync", "services.cpg.readiness"),
+            *("services.envelope", "services.sync", "services.ring_end", "services.cpg.readiness"),
         ),
     ),
     # It turns the options into rules.
