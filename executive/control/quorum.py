@@ -67,20 +67,24 @@ class _Service:
         return reply.count
 
     def changes(self) -> Iterator[Count | None]:
-        """How it stands, now and after every change; None: the service went away."""
-        self.connection.send(Track())
+        """How it stands, now and after every change, without end; None: the service went away."""
+        self._tell(Track())
         while True:
             for happening in self.connection.pump(None):
                 match happening:
                     case Arrived(StandingReply(count=count), _):
                         yield count
                     case Arrived(Changed(count=count), _):
-                        self.connection.send(Seen(1))
+                        self._tell(Seen(1))
                         yield count
                     case Opened():
-                        self.connection.send(Track())
+                        self._tell(Track())
                     case Lost():
                         yield None
+
+    def _tell(self, message: msgspec.Struct) -> None:
+        if self.connection.is_open:  # else it is lost again, which is among the happenings still to come
+            self.connection.send(message)
 
 
 @click.group("quorum", invoke_without_command=True)

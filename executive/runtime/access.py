@@ -2,7 +2,7 @@
 
 The run directory is the first fence: without rules it is closed to others, and so is the executive's socket.  Behind it
 anybody may knock, and the kernel's word on who knocks (SO_PEERCRED) decides; so a reload needs to change no socket of
-cpg or sam.
+cpg, quorum or sam.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ DENIALS_LOGGED_SECONDS = 10.0
 
 PRIVATE_SOCKET_MODE = 0o600
 SHARED_SOCKET_MODE = 0o666
-"""Permission bits of the executive's socket, without and with `uidgid` rules; those of cpg and sam always have the
-latter, and refusals are logged."""
+"""Permission bits of the executive's socket, without and with `uidgid` rules; those of cpg, quorum and sam always
+have the latter, and refusals are logged."""
 
 
 def socket_mode(rules: AccessRules) -> int:

@@ -332,10 +332,10 @@ class _Child:
 
     def _end_by_bug(self, where: str, error: BaseException) -> None:
         self._log.crit("a bug: the process ends", where=where, exc_info=error)
-        for notify in self._at_bug:
+        self._finish(EXIT_FAILED)  # first, so that it ends also if a notification fails
+        notifications, self._at_bug = self._at_bug, []
+        for notify in notifications:
             notify(error)
-        self._at_bug.clear()
-        self._finish(EXIT_FAILED)
 
     def _close_lifeline(self) -> None:
         if self._lifeline >= 0:

@@ -143,7 +143,11 @@ class Client(ClientView):
                     self._require_open()
                     waiter = asyncio.get_running_loop().create_future()
                     self._waiters.append(waiter)
-                    await waiter
+                    try:
+                        await waiter
+                    finally:
+                        if waiter in self._waiters:  # given up: nobody may wake it for days
+                            self._waiters.remove(waiter)
         except TimeoutError:
             raise TimeoutError(f"{otherwise} within {timeout} s") from None
 

@@ -111,7 +111,7 @@ class Client(ClientView):
         return self._known()
 
     def set_expected_votes(self, votes: int, *, timeout: float | None = ANSWER_SECONDS) -> None:
-        """Tell the cluster how many votes there are in all; it has taken effect on every node when this returns.
+        """Tell the cluster how many votes there are in all; it has taken effect on this node when this returns.
 
         Raises:
             InvalidArgument: fewer than are present, or so many that quorum would be lost.

@@ -87,7 +87,7 @@ class Engine:
         self._lives: dict[int, int] = {}
         self._epoch: Epoch | None = None
         self._changes = 0
-        """Changes of who is present since the last exchange."""
+        """Changes of the count since the last exchange."""
         self._window: float | None = None
         """When the window of last_man_standing has passed."""
         self._lost = False
@@ -95,6 +95,9 @@ class Engine:
         self._waiting: deque[Order] = deque()
         self._pending: dict[int, tuple[Any, int]] = {}
         self._number = 0
+        self._reloaded: dict[str, Any] = {}
+        """What reloads have changed in the record, until the last of them, `_reload`, has come back in the order."""
+        self._reload = 0
         self._told = self.count()
 
     def take_effects(self) -> list[Effect]:
@@ -159,6 +162,8 @@ class Engine:
             error = TryAgain(f"{why}; whether it was done can be seen when the ring is back")
             self._effects.append(Answer(handle, request, error))
         self._pending.clear()
+        self._record = msgspec.structs.replace(self._record, **self._reloaded)
+        self._reloaded = {}
         was, self._tally = self.quorate, None
         self._speak(was)
 
@@ -231,12 +236,14 @@ class Engine:
         expected = max(own.expected, self.tracked) if own.expected != before.expected else None
         if (votes, expected, own.rules) == (None, None, before.rules):
             return
+        changed = {"votes": votes, "expected": expected, "floor": expected, "rules": own.rules}
+        given = {name: value for name, value in changed.items() if value is not None}
         if self._sync is not None:
             self._submit(lambda life, number: Reloaded(life, number, votes, expected, own.rules))
-        changed = {"votes": votes, "expected": expected, "floor": expected}
-        given = {name: value for name, value in changed.items() if value is not None}
+            self._reloaded |= given
+            self._reload = self._number
         if not self.synchronised:  # nobody has counted it yet: the next exchange brings it
-            self._record = msgspec.structs.replace(self._record, rules=own.rules, **given)
+            self._record = msgspec.structs.replace(self._record, **given)
 
     def stop(self) -> bool:
         """The process ends.  Returns whether there is anything to wait for (see `has_left`)."""
@@ -309,7 +316,11 @@ class Engine:
             error, tally = refused, self._tally
         if tally is not self._tally:
             self._replace(tally, now)
-        if node == self.node_id and order.number in self._pending:
+        if node != self.node_id:
+            return
+        if order.number == self._reload:
+            self._reloaded = {}
+        if order.number in self._pending:
             self._effects.append(Answer(*self._pending.pop(order.number), error))
 
     def _next(self, tally: Tally, node: int, order: Order) -> Tally:
@@ -332,7 +343,7 @@ class Engine:
 
     def _replace(self, tally: Tally, now: float) -> None:
         was, before, self._tally = self.quorate, self._tally, tally
-        if before is not None and before.voters.keys() != tally.voters.keys():
+        if before is not None:
             self._lost |= not before.voters.keys() <= tally.voters.keys()
         self._changes += 1
         self._lost &= tally.total < tally.expected
