@@ -15,7 +15,10 @@ from .driver import Driver
 from .effects import Status
 from .machine import StateMachine
 from .policy import Policy
-from .view import PROPOSALS_MAX, ReplicaView
+from .view import ReplicaView
+
+PROPOSALS_MAX = 4096
+"""Commands of one replica that are on their way at a time; further ones wait."""
 
 EVENTS_PER_TURN = 256
 """Events that are taken in before other tasks of the loop get their turn."""
@@ -50,6 +53,8 @@ class Replica(ReplicaView):
         self._group: Group | None = None
         self._follower: asyncio.Task[None] | None = None
         self._sender: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        """Leaves the group after the replica ended by itself."""
         self._waiters: dict[int, asyncio.Future[Any]] = {}
         self._room = asyncio.Semaphore(PROPOSALS_MAX)
         self._outgoing = asyncio.Event()
@@ -124,6 +129,8 @@ class Replica(ReplicaView):
         """Leave the group.  Commands that wait end with NotMember."""
         group, self._group = self._group, None
         if group is None:
+            if self._closing is not None and self._closing is not asyncio.current_task():
+                await asyncio.wait([self._closing])
             return
         with contextlib.suppress(TimeoutError, TotemdError):
             await group.__aexit__(None, None, None)
@@ -172,7 +179,7 @@ class Replica(ReplicaView):
         driver.close(error if isinstance(error, Exception) else None)
         self._after()
         if self._group is not None:
-            self._sender = asyncio.create_task(self.close())
+            self._closing = asyncio.create_task(self.close())
 
     async def _send(self, group: Group) -> None:
         outgoing = self._require_driver().outgoing

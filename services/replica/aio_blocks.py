@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from ...ipc.errors import NotMember
 from ...ipc.ids import Address
 from ..cpg.aio import Client
 from .aio import Replica
@@ -119,6 +120,7 @@ class _Line:
             self._moves.clear()
             if self.replica.status is Status.CLOSED:
                 await self.replica.closed()
+                raise NotMember("the replica is closed")
             try:
                 if self._has_turn(entry):
                     await self.replica.barrier()
@@ -192,6 +194,8 @@ class Lock(_Line):
             self._entry = None
             if self.replica.status is not Status.CLOSED:
                 self._giving_up = asyncio.create_task(self._give_up_turn(entry))
+                # It fails only if the replica ends meanwhile: who has left the group has left the line.
+                self._giving_up.add_done_callback(lambda task: task.cancelled() or task.exception())
             raise
 
     async def release(self) -> None:
@@ -275,7 +279,8 @@ class Leader(_Line):
     ) -> None:
         if self._standing is not None:
             self._standing.cancel()
-            await asyncio.wait([self._standing])
+            # What ended the replica also ended this task; whoever uses the replica is told.
+            await asyncio.gather(self._standing, return_exceptions=True)
         await super().__aexit__(kind, error, trace)
 
     @property

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from ...ipc.deadline import Deadline
-from ...ipc.errors import NotMember, TotemdError, TryAgain
+from ...ipc.errors import ConnectionLost, Expelled, NotMember, TotemdError, TryAgain
 from ..cpg.client import Client
 from ..cpg.group import Group
 from .driver import Driver, Outcome
@@ -66,9 +66,12 @@ class Replica(ReplicaView):
             exceptions included.
         """
         deadline, count = Deadline(timeout), 0
-        while self._step(0.0 if deadline.passed else deadline.left):
-            count += 1
-        return count
+        while True:
+            last = deadline.passed
+            if self._step(deadline.left):
+                count += 1
+            elif last:
+                return count
 
     def active(self, timeout: float | None = None) -> None:
         """Wait until this replica has the state and may work.
@@ -142,18 +145,17 @@ class Replica(ReplicaView):
                 raise TimeoutError(f"{otherwise} within {deadline.timeout} s (it is {self.status.value})")
 
     def _step(self, timeout: float | None) -> bool:
-        """Take in one event, or wait so long for one; returns whether there was one."""
+        """Take in one event; returns whether there was one within *timeout* seconds, or until the clock struck."""
         self._send()
         self._driver.require_open()
         waits = [timeout, *([RETRY_SECONDS] if self._driver.outgoing else []), self._clock()]
-        end = None if timeout is None else time.monotonic() + timeout
         try:
             event = self._group.receive(timeout=min((each for each in waits if each is not None), default=None))
         except TimeoutError:
             now = time.monotonic()
             self._guarded(lambda: self._driver.expire(now))
             self._send()
-            return end is None or now < end
+            return False
         except TotemdError as ended:
             self._driver.close(ended)
             raise
@@ -184,7 +186,8 @@ class Replica(ReplicaView):
 
     def _send(self) -> None:
         outgoing = self._driver.outgoing
-        with contextlib.suppress(TryAgain, NotMember), self._client.batch():
+        # That the membership has ended is told by `receive`, after what came before its end.
+        with contextlib.suppress(TryAgain, NotMember, Expelled, ConnectionLost), self._client.batch():
             while outgoing:
                 self._group.mcast(outgoing[0].payload, outgoing[0].guarantee, wait=False)
                 outgoing.popleft()

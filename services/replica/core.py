@@ -81,7 +81,8 @@ class Core:
         self._census_at: float | None = None
         self._stall_at: float | None = None
         self._attempts = 0
-        self._unreadable: set[Address] = set()
+        self._unreadable: dict[Address, int] = {}
+        """Donors whose format this member does not accept, with that format."""
         self._stalled: set[Address] = set()
         self.pending = Pending(me, self._say, policy)
         self._confirming = False
@@ -137,9 +138,9 @@ class Core:
                 self._ask()
         if self._stall_at is not None and self._stall_at <= now:
             self._stalled.update(self._expected_donor())
-            if self.roster.ranks.keys() <= self._stalled | self._unreadable:
+            if self.roster.ranks.keys() <= self._stalled | self._unreadable.keys():
                 self._stalled.clear()
-            self._want()
+            self._look_for_a_donor()
             self._stall_at = now + STALL_SECONDS
         self._settle(now)
 
@@ -162,6 +163,8 @@ class Core:
         self.roster.remove(gone | came)
         self.donor.forget(gone | came)
         self.pending.gone(gone | came)
+        for member in gone | came:
+            self._unreadable.pop(member, None)
         if self.follower.incoming is not None and self.follower.incoming.donor in gone:
             self.follower.incoming = None
         if gone:
@@ -309,11 +312,13 @@ class Core:
                 self.follower.incoming = Incoming(sender, cut.transfer)
                 self._stall_at = now + STALL_SECONDS
             else:
-                self._unreadable.add(sender)
-                self._look_for_another_format(cut.snapshot_format)
+                self._unreadable[sender] = cut.snapshot_format
+                self._look_for_a_donor()
 
-    def _look_for_another_format(self, offered: int) -> None:
-        if self.roster.ranks.keys() <= self._unreadable:
+    def _look_for_a_donor(self) -> None:
+        ranks = self.roster.ranks.keys()
+        if ranks and ranks <= self._unreadable.keys():
+            offered = ", ".join(map(str, sorted({self._unreadable[member] for member in ranks})))
             accepted = ", ".join(map(str, sorted(self._accepts)))
             text = f"the replicas give snapshots in format {offered}; this state machine accepts {accepted}"
             self._fail(IncompatibleState(text))
@@ -348,7 +353,7 @@ class Core:
 
     def _want(self) -> None:
         self.follower.incoming = None
-        avoid = sorted((self._stalled | self._unreadable) & self.roster.ranks.keys())
+        avoid = sorted((self._stalled | self._unreadable.keys()) & self.roster.ranks.keys())
         self._say(Want(self._life, tuple(avoid)))
 
     def _expected_donor(self) -> set[Address]:

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from ...ipc.errors import MalformedMessage
+from ...ipc.strict import decode_strictly
 from .errors import Rejected
 
 Key = str | int
@@ -44,6 +46,7 @@ class Replace(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 _ENCODER = msgspec.msgpack.Encoder()
 _COMMANDS = msgspec.msgpack.Decoder(Set | Delete | Clear | Replace)
+_VALUES = msgspec.msgpack.Decoder()
 _SNAPSHOT = msgspec.msgpack.Decoder(list[tuple[Key, bytes]])
 encode = _ENCODER.encode
 
@@ -69,23 +72,27 @@ class DictMachine:
     def apply(self, command: bytes) -> Any:
         """Carry out one of the commands above."""
         try:
-            said = _COMMANDS.decode(command)
-        except msgspec.MsgspecError as error:
-            raise Rejected(f"not a command for a dictionary: {error}") from None
+            said = decode_strictly(_COMMANDS, command, "not a command for a dictionary")
+            for value in _new_values(said):
+                decode_strictly(_VALUES, value, "not a value for a dictionary")
+        except MalformedMessage as error:
+            raise Rejected(str(error)) from None
         match said:
             case Set(items):
                 for key, value in items.items():
                     self._put(key, bytes(value))
             case Delete(key):
-                return self._put(key, None)
+                before = self.get(key)
+                self._put(key, None)
+                return before
             case Clear():
                 for key in list(self.values):
                     self._put(key, None)
-            case Replace(key, expected, value):
+            case Replace(key, expected, replacement):
                 present = self.values.get(key)
                 if present != expected:
                     return False
-                self._put(key, value)
+                self._put(key, replacement)
                 return True
         return None
 
@@ -104,18 +111,23 @@ class DictMachine:
     def get(self, key: Key) -> Any:
         """The value, or MISSING."""
         value = self.values.get(key)
-        return MISSING if value is None else msgspec.msgpack.decode(value)
+        return MISSING if value is None else _VALUES.decode(value)
 
-    def _put(self, key: Key, value: bytes | None) -> Any:
-        """Returns what was there."""
-        before = self.get(key)
-        if value is None:
-            self.values.pop(key, None)
-        else:
+    def _put(self, key: Key, value: bytes | None) -> None:
+        before = self.values.pop(key, None) if value is None else self.values.get(key)
+        if value is not None:
             self.values[key] = value
-        if self._on_change is not None and (before is not MISSING or value is not None):
+        if self._on_change is not None and (before is not None or value is not None):
             self._on_change(key, self.get(key))
-        return before
+
+
+def _new_values(said: Set | Delete | Clear | Replace) -> list[bytes]:
+    match said:
+        case Set(items):
+            return [bytes(value) for value in items.values()]
+        case Replace(_, _, bytes(value)):
+            return [value]
+    return []
 
 
 class DictView(Mapping[Key, Any]):

@@ -40,11 +40,9 @@ class Pending:
         self._unsent.append((self._tickets, payload))
         return self._tickets
 
-    def forget(self, ticket: int) -> bool:
-        """Nobody waits for it; returns whether it was not sent yet, and now will not be."""
-        before = len(self._unsent)
+    def forget(self, ticket: int) -> None:
+        """Nobody waits for it: if it was not sent yet, it will not be."""
         self._unsent = deque(each for each in self._unsent if each[0] != ticket)
-        return len(self._unsent) < before
 
     def flush(self) -> None:
         """Send what waits: this member is active."""

@@ -7,7 +7,9 @@ from typing import Final
 
 import msgspec
 
+from ...ipc.errors import MalformedMessage
 from ...ipc.ids import Address
+from ...ipc.strict import decode_strictly
 from .errors import Rejected
 
 Entry = tuple[int, int, int]
@@ -51,9 +53,9 @@ class Turns:
     def apply(self, command: bytes) -> None:
         """Ask or yield."""
         try:
-            said = _COMMANDS.decode(command)
-        except msgspec.MsgspecError as error:
-            raise Rejected(f"not a command for a line: {error}") from None
+            said = decode_strictly(_COMMANDS, command, "not a command for a line")
+        except MalformedMessage as error:
+            raise Rejected(str(error)) from None
         match said:
             case Ask(entry):
                 self._become(self.line if entry in self.line else [*self.line, entry])

@@ -8,9 +8,6 @@ from .driver import Driver
 from .effects import Status
 from .machine import StateMachine
 
-PROPOSALS_MAX = 4096
-"""Commands of one replica that are on their way at a time; further ones wait."""
-
 
 class ReplicaView:
     """What a replica shows."""
