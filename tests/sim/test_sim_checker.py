@@ -8,6 +8,7 @@ import pytest
 from simcluster.analysis import Analysis
 from simcluster.checker import PROPERTIES, check, explain
 from simcluster.history import (
+    REBORN,
     Delivered,
     Lane,
     MessageId,
@@ -174,6 +175,30 @@ def in_no_order(story: Story) -> None:
     story.regular(1, alone(1), (1,))
     story.transitional(1, alone(1), FIRST, (1,))
     story.regular(1, FIRST, (2, 1))
+
+
+def alone_again(story: Story, node: int, boot: int) -> None:
+    """The node's next life has this boot sequence, and a ring of its own of the same sequence."""
+    story.reboot(node, boot)
+    story.regular(node, RingKey(boot, node), (node,))
+
+
+def falling_over_a_boot(story: Story) -> None:
+    together(story, BOTH)
+    alone_again(story, 1, FIRST.sequence - 1)
+
+
+def falling_over_a_boot_with_a_lower_number(story: Story) -> None:
+    """Told in the order of boot numbers this would be a chain that rises."""
+    story.regular(1, alone(1), (1,))
+    alone_again(story, 1, 5)
+    alone_again(story, 1, 3)
+
+
+def begun_again_with_the_same_number(story: Story) -> None:
+    """What a disk looks like that forgets."""
+    together(story, BOTH)
+    alone_again(story, 1, 1)
 
 
 # -- E7 to E13
@@ -397,6 +422,9 @@ BAD: tuple[tuple[str, Callable[[Story], None]], ...] = (
     ("E6", wrong_left),
     ("E6", wrong_joined),
     ("E6", in_no_order),
+    ("E6", falling_over_a_boot),
+    ("E6", falling_over_a_boot_with_a_lower_number),
+    ("E6", begun_again_with_the_same_number),
     ("E7", cut_with_a_newcomer),
     ("E7", cut_without_a_survivor),
     ("E8", not_the_same_set),
@@ -441,6 +469,19 @@ def test_every_property_has_a_bad_history() -> None:
 
 
 # -- what looks bad and is none
+
+
+def test_a_node_whose_disk_was_taken_begins_again() -> None:
+    """Its second life with the new disk had a ring of its own whose name an earlier life had, too; see `Boots.ring`."""
+    story = Story()
+    together(story, BOTH)
+    story.reboot(1, REBORN + 1)
+    story.regular(1, RingKey(1 - REBORN, 1), (1,))
+    story.transitional(1, RingKey(1 - REBORN, 1), RingKey(4, 1), (1,))
+    story.regular(1, RingKey(4, 1), (1,))
+    story.reboot(1, REBORN + 5)
+    story.regular(1, RingKey(FIRST.sequence - REBORN, 1), (1,))
+    assert violations(story) == []
 
 
 def test_who_failed_or_is_not_through_owes_nothing() -> None:

@@ -12,6 +12,7 @@ from simcluster.story import Story
 
 GOOD = (
     told.test_an_ordinary_life_breaks_nothing,
+    told.test_a_node_whose_disk_was_taken_begins_again,
     told.test_who_failed_or_is_not_through_owes_nothing,
     told.test_a_message_behind_a_hole_may_be_delivered_if_its_sender_did_not_know_what_is_missing,
     told.test_the_own_earlier_message_does_not_make_what_lies_between_a_cause,

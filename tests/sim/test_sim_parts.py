@@ -10,7 +10,7 @@ import pytest
 from simcluster import liveness
 from simcluster.chance import Chance, bits_at
 from simcluster.cluster import Cluster
-from simcluster.history import MessageId
+from simcluster.history import REBORN, Boots, Incarnation, MessageId, RingKey, as_worn
 from simcluster.network import LossRule, Network
 from simcluster.options import Weather, derive
 from simcluster.scheduler import EVENTS_PER_INSTANT_MAX, Livelock, Scheduler
@@ -261,6 +261,24 @@ def test_a_sequence_that_is_not_on_disk_is_caught() -> None:
     assert [violation.prop for violation in watch.violations] == ["W3", "W3"]
 
 
+# -- lives and disks
+
+
+def test_lives_are_named_apart_only_after_a_fault_took_the_disk() -> None:
+    boots = Boots()
+    ring = RingKey(1, 1)
+    first = boots.claim(1, 1)
+    boots.installed(first, ring)
+    assert boots.claim(1, 1) == first, "a node that begins again for any other reason must break E6"
+    boots.lose_disk(1)
+    second = boots.claim(1, 1)
+    boots.installed(second, ring)
+    assert second == Incarnation(1, REBORN + 1)
+    assert boots.ring(second, ring) != ring == as_worn(boots.ring(second, ring))
+    assert boots.message(1, 1, 7, ring) == MessageId(*second, 7)
+    assert boots.claim(2, 1) == Incarnation(2, 1)
+
+
 # -- liveness
 
 
@@ -296,10 +314,48 @@ def test_a_message_that_does_not_come_back_breaks_l3() -> None:
     assert problem(cluster) == "L3"
 
 
-def test_a_message_that_is_never_sent_breaks_l3_at_the_end() -> None:
+def test_an_exchange_that_is_never_complete_breaks_l2_at_the_end() -> None:
     with patch.object(Services, "_may_open", lambda services: False):
         outcome = Cluster(derive(1, "calm")).run()
     assert [violation.prop for violation in outcome.violations] == ["L2"]
+
+
+def stuck_at_the_end(talkative_until: float = 0.0) -> float:
+    """A run in which one node's queue is stuck; the seconds from the bound of L1 to the report of L3.
+
+    *talkative_until*: so many seconds after the faults the messages of another node still get their places.
+    """
+    cluster = Cluster(derive(1, "calm"))
+    peace, bound = cluster.options.fault_seconds, cluster.options.convergence_bound
+    node = cluster.nodes[0]
+
+    def stuck(_: object) -> None:
+        assert node.ring is not None
+        node.ring._context.outbox.next_frame = lambda *_, **__: None  # type: ignore[method-assign]
+        node.submit(b"never sent", safe=False)
+
+    def talk(_: object) -> None:
+        if cluster.now() < peace + talkative_until:
+            cluster.nodes[1].submit(b"more", safe=False)
+            cluster.scheduler.at(cluster.now() + 1.0, talk)
+
+    cluster.scheduler.at(peace, stuck)
+    cluster.scheduler.at(peace, talk)
+    outcome = cluster.run()
+    assert [violation.prop for violation in outcome.violations] == ["L3"]
+    assert "node 1: " in outcome.violations[0].what and "bytes wait" in outcome.violations[0].what
+    return outcome.violations[0].time - peace - bound
+
+
+def test_a_queue_that_is_stuck_breaks_l3_when_the_patience_ends() -> None:
+    assert liveness.DRAIN_SECONDS_MAX < stuck_at_the_end() < liveness.DRAIN_SECONDS_MAX + 1
+
+
+def test_patience_lasts_as_long_as_messages_get_places_and_not_longer() -> None:
+    talkative = 60.0
+    late = stuck_at_the_end(talkative) - liveness.DRAIN_SECONDS_MAX
+    bound = derive(1, "calm").convergence_bound
+    assert talkative - bound - 2 < late < talkative - bound + 1
 
 
 def test_a_ring_that_changes_in_peace_breaks_l4() -> None:

@@ -130,6 +130,7 @@ class Analysis:
 
     def __init__(self, history: History) -> None:
         self.lives: list[Life] = []
+        """In the order in which they began."""
         self.sends: dict[MessageId, list[Sending]] = {}
         self.stays: dict[RingKey, dict[int, Stay]] = {}
         """By ring, then by node."""

@@ -90,8 +90,9 @@ class Cluster:
         self._violations: list[Violation] = []
         self._converged_after: float | None = None
         self._wall_offset = WALL_START
+        self._boots = Boots()
         world = World(
-            options, self.scheduler, self.history, self.trace, self.watch, self.coverage, self.groups, Boots()
+            options, self.scheduler, self.history, self.trace, self.watch, self.coverage, self.groups, self._boots
         )
         self.nodes = [Node(world, self.network, number) for number in range(1, options.nodes + 1)]
         self._endings = Endings(world, self.network, self.nodes)
@@ -170,6 +171,7 @@ class Cluster:
         """Kill a node now; it comes back without anything on its disk."""
         self.crash(node, downtime)
         self._node(node).disk = 0
+        self._boots.lose_disk(node)
 
     def kill_totem(self, node: int, downtime: float) -> None:
         """Kill the totem process only."""

@@ -7,6 +7,7 @@ One history per process incarnation, named (node, boot ring sequence).  Entries 
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -169,33 +170,44 @@ def set_text(members: Iterable[int]) -> str:
 
 
 REBORN = 1_000_000
-"""Added to the boot sequence of a life whose number an earlier one had: its disk was lost."""
+"""Added to the boot sequences of a node's lives for each disk that a fault has taken from it."""
+
+
+def as_worn(ring: RingKey) -> RingKey:
+    """The name that a ring had for its members, whatever `Boots.ring` has made of it."""
+    return RingKey(ring.sequence % REBORN, ring.representative) if ring.sequence < 0 else ring
 
 
 class Boots:
-    """Tells lives apart that the ring cannot: those of a node whose disk was lost begin with the same numbers again."""
+    """Tells lives apart that the ring cannot: those of a node whose disk was lost begin with the same numbers again.
+
+    Only faults lose disks.  A node that begins again with old numbers for any other reason is told as what it seems to
+    be, one life that goes on, and breaks E6.
+    """
 
     def __init__(self) -> None:
-        self._times: dict[tuple[int, int], int] = {}
+        self._lost: Counter[int] = Counter()
+        """Disks that each node has lost."""
         self._first: dict[tuple[int, RingKey], int] = {}
         """The life of a node that installed a ring first."""
         self._last: dict[tuple[int, RingKey], int] = {}
-        self._ambiguous = False
+
+    def lose_disk(self, node: int) -> None:
+        """A fault takes the node's disk; its next life is the first with another."""
+        self._lost[node] += 1
 
     def claim(self, node: int, boot_sequence: int) -> Incarnation:
         """The name of a life that begins."""
-        times = self._times.get((node, boot_sequence), 0)
-        self._times[node, boot_sequence] = times + 1
-        self._ambiguous = self._ambiguous or times > 0
-        return Incarnation(node, boot_sequence + REBORN * times)
+        return Incarnation(node, boot_sequence + REBORN * self._lost[node])
 
     def ring(self, process: Incarnation, ring: RingKey) -> RingKey:
         """The ring as the process's history names it.
 
         A reborn node is alone in some rings before it meets the others; of those names an earlier life had some, too.
         """
-        if process.boot > REBORN and self._first.get((process.node, ring), process.boot) != process.boot:
-            return RingKey(ring.sequence - process.boot // REBORN * REBORN, ring.representative)
+        lost = self._lost[process.node]
+        if lost and self._first.get((process.node, ring), process.boot) != process.boot:
+            return RingKey(ring.sequence - lost * REBORN, ring.representative)
         return ring
 
     def installed(self, process: Incarnation, ring: RingKey) -> None:
@@ -205,7 +217,7 @@ class Boots:
 
     def message(self, origin: int, boot_sequence: int, number: int, ring: RingKey) -> MessageId:
         """The name of a message that *origin* sent on *ring*."""
-        if self._ambiguous:
+        if self._lost:
             boot = self._last.get((origin, ring), boot_sequence)
             if boot % REBORN == boot_sequence:
                 return MessageId(origin, boot, number)

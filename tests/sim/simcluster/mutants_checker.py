@@ -62,7 +62,12 @@ FORGETFUL = (
         ("first.configuration.members != configuration.members", "False"),
         ("for epoch in life.epochs()", "for epoch in (stay.regular for stay in life.stays)"),
     ),
-    *_edits(single.e6_configuration_chain, ("stay.ring <= last", "False")),
+    *_edits(
+        single.e6_configuration_chain,
+        ("ring <= last", "False"),
+        ("life.process.node, life.process.boot // REBORN", "life.process"),
+        ("in analysis.lives", "in sorted(analysis.lives, key=lambda life: life.process)"),
+    ),
     *_edits(
         single._chain_link,
         ("list(members) != sorted(set(members)) or ", ""),
@@ -129,6 +134,11 @@ FORGETFUL = (
 """Properties that no longer see a case."""
 
 STRICT = (
+    *_edits(
+        single.e6_configuration_chain,
+        ("life.process.boot // REBORN", "0"),
+        ("as_worn(stay.ring)", "stay.ring"),
+    ),
     *_edits(joint.e8_failure_atomicity, ("(_identity(epoch), _identity(after))", "_identity(epoch)")),
     *_edits(joint.e9_self_delivery, ("stay.ending is not Ending.CLOSED", "False")),
     *_edits(joint._gaps, ("contexts.get(message, -1) >= missing", "True")),

@@ -17,6 +17,7 @@ from simcluster.history import (
     RingKey,
     Submitted,
     Transitional,
+    as_worn,
     set_text,
 )
 from simcluster.violation import Violation
@@ -99,16 +100,16 @@ def e5_configuration_agreement(analysis: Analysis) -> Iterator[Violation]:
 def e6_configuration_chain(analysis: Analysis) -> Iterator[Violation]:
     """R0 = {me}, then T(R0, R1), R1, T(R1, R2) …: the process a member of each, ring ids rising over all boots."""
     highest: dict[tuple[int, int], RingKey] = {}
-    for life in sorted(analysis.lives, key=lambda life: life.process):
-        # A node whose disk was lost does not know which ring ids it had.
+    for life in analysis.lives:
+        # A node whose disk was taken by a fault does not know which ring ids it had.
         disk = life.process.node, life.process.boot // REBORN
         before: Stay | None = None
         for stay in life.stays:
             yield from _chain_link(life, before, stay)
-            last = highest.get(disk)
-            if last is not None and stay.ring <= last:
-                yield _epoch(stay.regular, "E6", f"ring {stay.ring} after ring {last}")
-            highest[disk] = stay.ring
+            ring, last = as_worn(stay.ring), highest.get(disk)
+            if last is not None and ring <= last:
+                yield _epoch(stay.regular, "E6", f"ring {ring} after ring {last}")
+            highest[disk] = ring
             before = stay
 
 

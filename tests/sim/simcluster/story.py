@@ -23,16 +23,22 @@ STEP = 0.001
 
 
 class Story:
-    """Appends events; every method speaks of node *node*, whose boot sequence is 1."""
+    """Appends events; every method speaks of node *node*, whose boot sequence is 1 until `reboot` says another."""
 
     def __init__(self) -> None:
         self.history = History()
         self._time = 0.0
+        self._boots: dict[int, int] = {}
+
+    def reboot(self, node: int, boot: int) -> None:
+        """The process ends; what follows happens in the life *boot* of the node."""
+        self.fail(node)
+        self._boots[node] = boot
 
     def add(self, node: int, event: Event) -> None:
         """Something happened at *node*."""
         self._time += STEP
-        self.history.record(Incarnation(node, 1), event, self._time)
+        self.history.record(Incarnation(node, self._boots.get(node, 1)), event, self._time)
 
     def regular(
         self, node: int, ring: RingKey, members: tuple[int, ...], survivors: tuple[int, ...] | None = None
@@ -51,7 +57,7 @@ class Story:
 
     def send(self, node: int, number: int, ring: RingKey, position: int, *, safe: bool = False) -> MessageId:
         """Submit a message and send it."""
-        message = MessageId(node, 1, number)
+        message = MessageId(node, self._boots.get(node, 1), number)
         self.add(node, Submitted(message, Lane.APPLICATION, safe, number))
         self.add(node, Sent(message, ring, position))
         return message
