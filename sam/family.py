@@ -1,45 +1,30 @@
-"""The application's processes, as their ancestor sees them: start the main one, reap all, signal some, kill all.
-
-sam-run is a subreaper: whatever an application's process forks off and abandons becomes sam-run's child when its
-parent ends.  So nothing escapes, and as long as anything of an application exists, sam-run has a child.
-"""
+"""The processes of one application, as their ancestor sees them: start the main one, signal some, kill all."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from .events import Ending, Event, Exited, Froze, NotSpawned, Spawned, Thawed, TreeGone
-from .probe import Probe, kill_family
-
-EXIT_FAILED = 125
-"""sam-run itself failed, as with env(1) and timeout(1)."""
-
-EXIT_NOT_EXECUTABLE = 126
-"""The command was found and cannot be run."""
-
-EXIT_NOT_FOUND = 127
-"""There is no such command."""
-
-_CHANGED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
-"""Ignored by the interpreter, and not meant to be by the application."""
-
-_OURS_TO_MEND = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+from .children import Children
+from .events import Event, NotSpawned, Spawned
+from .launch import Launch, exit_code
+from .probe import Probe, Process, kill_all
 
 
 class Family:
-    """All processes of one application; nothing else may be a child of this process."""
+    """All processes of one application."""
 
-    def __init__(self, command: tuple[str, ...], probe: Probe, signal_mask: frozenset[int]) -> None:
-        """*signal_mask* is what the application starts with."""
-        self._command = command
+    def __init__(
+        self, name: str, launch: Launch, children: Children, probe: Probe, happen: Callable[[Event], None]
+    ) -> None:
+        """*happen* is told what happens to them, from within `Children.reap`."""
+        self.name = name
+        self.happen = happen
+        self._launch = launch
+        self._children = children
         self._probe = probe
-        self._signal_mask = signal_mask
         self._main = 0
-        self._exists = False
+        self._session = 0
 
     @property
     def main(self) -> int:
@@ -47,46 +32,32 @@ class Family:
         return self._main
 
     @property
+    def session(self) -> int:
+        """The session of the last main process; 0 if it shares that of this process."""
+        return self._session
+
+    @property
     def exists(self) -> bool:
         """Whether any process of the application has not been reaped."""
-        return self._exists
+        return bool(self._main or self._children.strays(self))
 
     def start(self, environment: Mapping[bytes, bytes]) -> Spawned | NotSpawned:
-        """Start the main process, in this process's group and session, with its terminal and open files."""
-        program = self._command[0]
+        """Start the main process."""
         try:
-            self._main = os.posix_spawnp(
-                program, self._command, environment, setsigmask=self._signal_mask, setsigdef=_CHANGED_BY_PYTHON
-            )
+            self._main = self._launch.spawn(environment)
         except OSError as error:
-            return NotSpawned(_exit_code(error), f"{program}: {error.strerror}")
-        self._exists = True
+            return NotSpawned(exit_code(error), f"{self._launch.command[0]}: {error.strerror}")
+        self._session = self._main if self._launch.own_session else 0
+        self._children.has_begun(self, self._main)
         return Spawned(self._main)
 
-    def reap(self) -> list[Event]:
-        """What has happened to children since the last call.  Zombies of any generation are taken away."""
-        events: list[Event] = []
-        ending: Ending | None = None
-        while (status := _next_status()) is not None:
-            if status.si_pid != self._main:
-                continue
-            match status.si_code:
-                case os.CLD_EXITED:
-                    ending = Ending(code=status.si_status)
-                case os.CLD_KILLED | os.CLD_DUMPED:
-                    ending = Ending(signal=status.si_status)
-                case os.CLD_STOPPED:
-                    events.append(Froze())
-                case os.CLD_CONTINUED:
-                    events.append(Thawed())
-            if ending is not None:
-                self._main = 0
-        existed, self._exists = self._exists, _has_children()
-        if ending is not None:
-            events.append(Exited(ending, left_behind=self._exists))
-        elif existed and not self._exists:
-            events.append(TreeGone())
-        return events
+    def ended(self) -> None:
+        """The main process has been reaped."""
+        self._main = 0
+
+    def dismiss(self) -> None:
+        """It is over: no process of it is expected any more."""
+        self._children.dismiss(self)
 
     def signal_main(self, number: int) -> bool:
         """Signal the main process; False if this user may not (it runs as somebody else)."""
@@ -103,29 +74,12 @@ class Family:
 
     def signal_rest(self, number: int) -> None:
         """Signal everything that the main process left behind."""
-        for process in self._probe.descendants(os.getpid()):
+        for process in self._probe.trees(self._children.strays(self)):
             process.send(number)
 
     def kill(self) -> None:
         """Kill everything."""
-        kill_family(self._probe, os.getpid())
+        kill_all(self._everybody)
 
-
-def _next_status() -> os.waitid_result | None:
-    with contextlib.suppress(ChildProcessError):
-        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WSTOPPED | os.WCONTINUED | os.WNOHANG)
-    return None
-
-
-def _has_children() -> bool:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
-
-
-def _exit_code(error: OSError) -> int:
-    if isinstance(error, FileNotFoundError):
-        return EXIT_NOT_FOUND
-    return EXIT_FAILED if error.errno in _OURS_TO_MEND else EXIT_NOT_EXECUTABLE
+    def _everybody(self) -> list[Process]:
+        return self._probe.trees([*filter(None, [self._main]), *self._children.strays(self)])

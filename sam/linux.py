@@ -29,6 +29,12 @@ def become_subreaper() -> bool:
     return int(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0
 
 
+def child_pids() -> list[int]:
+    """The children of this process, zombies too; all of them, as long as its first thread alone forks and reaps."""
+    with open(f"/proc/self/task/{os.getpid()}/children", "rb", buffering=0) as file:
+        return [int(word) for word in file.read().split()]
+
+
 @dataclass(frozen=True, slots=True)
 class SignalInfo:
     """One signal that this process got."""

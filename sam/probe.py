@@ -10,6 +10,7 @@ import contextlib
 import enum
 import os
 import signal
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import psutil
@@ -49,6 +50,12 @@ class Probe(Protocol):
 
     def descendants(self, pid: int) -> list[Process]:
         """Children of *pid*, their children, and so on."""
+
+    def trees(self, pids: Iterable[int]) -> list[Process]:
+        """The processes with these pids, and all that descend from them."""
+
+    def variables(self, pid: int) -> Mapping[str, str]:
+        """The environment that *pid* was started with; empty if this user may not see it."""
 
 
 class PsutilProcess:
@@ -112,6 +119,15 @@ class PsutilProbe:
             return [PsutilProcess(each) for each in psutil.Process(pid).children(recursive=True)]
         return []
 
+    def trees(self, pids: Iterable[int]) -> list[Process]:
+        roots = [root for pid in pids if (root := self.find(pid)) is not None]
+        return [*roots, *(each for root in roots for each in self.descendants(root.pid))]
+
+    def variables(self, pid: int) -> Mapping[str, str]:
+        with contextlib.suppress(psutil.Error, OSError):
+            return psutil.Process(pid).environ()
+        return {}
+
 
 def _has_other_threads(pid: int) -> bool:
     """Whether a process whose first thread has ended lives on in others (pthread_exit in main)."""
@@ -125,14 +141,14 @@ FREEZE_ROUNDS_MAX = 5
 """How often a family is searched for processes that were forked while the others were being stopped."""
 
 
-def kill_family(probe: Probe, pid: int) -> int:
-    """Kill all descendants of *pid*; return how many.
+def kill_all(search: Callable[[], list[Process]]) -> int:
+    """Kill all processes that *search* finds; return how many.
 
     They are stopped first, so that none forks, or starts again what another has lost, while they are being killed.
     """
     known: dict[Process, None] = {}
     for _ in range(FREEZE_ROUNDS_MAX):
-        new = [each for each in probe.descendants(pid) if each not in known]
+        new = [each for each in search() if each not in known]
         if not new:
             break
         for each in new:

@@ -1,7 +1,8 @@
 """`sam-run`: the parent of one application, which it starts, watches, restarts and ends.
 
-Who decides is `machine.py`, here, in the process that the kernel tells first of an application's end; the sam process
-watches from outside and may say that the application has failed, no more.  Without it everything goes on.
+Who decides is `machine.py`, here, in the process that the kernel tells first of an application's end; `supervised.py`
+carries that out; the sam process watches from outside and may say that the application has failed, no more.  Without
+it everything goes on.  This module owns what only one application can have: terminal, signals, exit code.
 
 **Terminal and job control.**  The application stays in sam-run's process group.  A group of its own would have to be
 made the terminal's foreground group by sam-run (tcsetpgrp), which takes the terminal away from the rest of a
@@ -26,25 +27,23 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Any, assert_never
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from ..ipc.errors import TotemdError
-from ..ipc.messages.sam import DETAIL_LENGTH_MAX, Progress, Recover, Register
+from ..ipc.messages.sam import Register
 from ..ipc.paths import SAM_SOCKET
-from . import environment
-from .events import Begin, Continue, Event, Failed, Finish, Kill, Report, Resumed, Scope, Signal, Start, Suspend
-from .family import EXIT_FAILED, Family
+from .children import Children
+from .launch import EXIT_FAILED, Launch
 from .link import Link, refused_for_good
 from .linux import SignalReader, become_subreaper, suspend_by
-from .machine import Machine
 from .options import OPTIONS, RunOptions, run_options
 from .probe import PsutilProbe
 from .signals import JOB_CONTROL, MEANINGFUL, meaning
+from .supervised import Supervised
 from .terminal import Terminal
-from .wording import report_text, signal_name
 
 
 def say(text: str) -> None:
@@ -57,39 +56,40 @@ def say(text: str) -> None:
 
 
 class SamRun:
-    """The shell: carries out what the machine decides, and tells it what has happened."""
+    """The owner of one supervised application: terminal, signals, the sam process, the exit code."""
 
     def __init__(self, options: RunOptions, reader: SignalReader) -> None:
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._reader = reader
-        self._machine = Machine(options.policy, random.random)
-        self._family = Family(options.command, PsutilProbe(), reader.mask_before)
         self._terminal = Terminal()
-        self._say: Callable[[str], None] = self._keep_quiet if options.quiet else self._speak
-        self._environment = environment.of_every_instance(
-            os.environ,
-            policy=options.policy.recovery.value,
-            interval_ms=options.interval_ms,
-            run_dir=options.run_dir,
-        )
-        self._detail = ""
-        self._timer: asyncio.TimerHandle | None = None
         self._finished: asyncio.Future[int] = self._loop.create_future()
-        life, policy = self._machine.life, options.policy
+        probe = PsutilProbe()
+        self._children = Children(probe)
+        self._app = Supervised(
+            options.name,
+            options.policy,
+            Launch(options.command, reader.mask_before),
+            variables=os.environ,
+            run_dir=options.run_dir,
+            children=self._children,
+            probe=probe,
+            host=self,
+            jitter=random.random,
+        )
         self._link = Link(
             options.run_dir / SAM_SOCKET,
             Register(
                 0,
                 options.name,
                 options.name_is_explicit,
-                policy.recovery.value,
+                options.policy.recovery.value,
                 options.interval_ms,
-                Progress(life.state, 0, 0),
+                self._app.progress,
             ),
-            self._progress,
-            self._recover,
-            self._say,
+            lambda: self._app.progress,
+            lambda order: self._app.failed(order.instance, order.why),
+            self.say,
         )
         self._loop.set_exception_handler(self._mishap)
 
@@ -98,13 +98,13 @@ class SamRun:
         try:
             if not await self._enlist():
                 return EXIT_FAILED
+            self._app.name = self._link.name
             self._loop.add_reader(self._reader.fileno(), self._take_signals)
-            self._happen(Begin())
+            self._app.begin()
             return await self._finished
         finally:
             self._loop.remove_reader(self._reader.fileno())
-            if self._family.exists:
-                self._family.kill()  # only a bug leads here, or the kernel holds a process for ever
+            self._app.close()
             await self._link.close()
 
     async def _enlist(self) -> bool:
@@ -114,108 +114,45 @@ class SamRun:
             if self._options.require_sam or refused_for_good(error):
                 say(str(error))
                 return False
-            self._say(f"{error}; supervising alone")
+            self.say(f"{error}; supervising alone")
         return True
-
-    # -- what happens
 
     def _take_signals(self) -> None:
         for info in self._reader.read():
             if info.number == signal.SIGCHLD:
-                for event in self._family.reap():
-                    self._happen(event)
+                self._children.reap()
             elif (meant := meaning(info)) is not None:
-                self._happen(meant)
+                self._app.happen(meant)
 
-    def _recover(self, order: Recover) -> None:
-        self._happen(Failed(order.instance, order.why))
+    # -- supervised.Host
 
-    def _expire(self) -> None:
-        self._machine.expire(self._loop.time())
-        self._carry_out()
+    def say(self, text: str) -> None:
+        """A line on standard error."""
+        if not self._options.quiet:
+            say(f"{self._options.name}: {text}")
 
-    def _happen(self, event: Event) -> None:
-        self._machine.happen(event, self._loop.time())
-        self._carry_out()
-
-    # -- what is done
-
-    def _carry_out(self) -> None:
-        """Do what the machine decided.  Words come after deeds: the next instance does not wait for them."""
-        reports: list[Report] = []
-        while effects := self._machine.take_effects():
-            for effect in effects:
-                match effect:
-                    case Report():
-                        reports.append(effect)
-                    case Start(instance):
-                        self._start(instance)
-                    case Signal(number, scope):
-                        self._signal(number, scope)
-                    case Continue():
-                        self._continue()
-                    case Kill():
-                        self._family.kill()
-                    case Suspend(number):
-                        self._suspend(number)
-                    case Finish(code):
-                        self._finish(code)
-                    case _:
-                        assert_never(effect)
-        self._rearm()
-        self._tell(reports)
-
-    def _start(self, instance: int) -> None:
-        if instance > 1:
-            self._terminal.restore()
-        variables = environment.of_instance(self._environment, self._link.name, instance)
-        self._machine.happen(self._family.start(variables), self._loop.time())
-
-    def _signal(self, number: int, scope: Scope) -> None:
-        if scope is Scope.REST:
-            self._family.signal_rest(number)
-        elif not self._family.signal_main(number):
-            self._say(f"not permitted to send {signal_name(number)} to process {self._family.main}")
-
-    def _continue(self) -> None:
-        # A job that was continued may have been stopped again meanwhile; the kernel drops SIGCONT then.
-        if not signal.sigpending() & JOB_CONTROL:
-            self._signal(signal.SIGCONT, Scope.MAIN)
-
-    def _suspend(self, number: int) -> None:
+    def turned(self) -> None:
+        """Tell the sam process."""
         self._link.tell()
-        suspend_by(number)
-        if not signal.sigpending() & {signal.SIGCONT, *JOB_CONTROL}:  # else what is read next says how it goes on
-            self._machine.happen(Resumed(), self._loop.time())
 
-    def _finish(self, code: int) -> None:
+    def before_restart(self) -> None:
+        """Give the next instance the terminal as the first one found it, and the name that is listed now."""
+        self._app.name = self._link.name
+        self._terminal.restore()
+
+    def may_continue(self) -> bool:
+        """A job that was continued may have been stopped again meanwhile; the kernel drops SIGCONT then."""
+        return not signal.sigpending() & JOB_CONTROL
+
+    def suspend(self, number: int) -> bool:
+        """Stop, so that the shell sees the whole job stop."""
+        suspend_by(number)
+        return not signal.sigpending() & {signal.SIGCONT, *JOB_CONTROL}  # else what is read next says how it goes on
+
+    def finished(self, code: int) -> None:
+        """End with this code."""
         if not self._finished.done():
             self._finished.set_result(code)
-
-    def _rearm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        deadline = self._machine.next_deadline()
-        self._timer = None if deadline is None else self._loop.call_at(deadline, self._expire)
-
-    # -- what is said
-
-    def _tell(self, reports: Sequence[Report]) -> None:
-        for report in reports:
-            if text := report_text(report):
-                self._detail = text[:DETAIL_LENGTH_MAX]
-                self._say(text)
-        self._link.tell()
-
-    def _progress(self) -> Progress:
-        life = self._machine.life
-        return Progress(life.state, life.instance, life.pid, self._detail)
-
-    def _speak(self, text: str) -> None:
-        say(f"{self._options.name}: {text}")
-
-    def _keep_quiet(self, text: str) -> None:
-        """What --quiet does with words."""
 
     def _mishap(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A bug: nothing can be relied on any more, so end loudly rather than watch badly."""
@@ -223,7 +160,7 @@ class SamRun:
         say(f"a bug; please report it: {context.get('message', '')}")
         if error is not None:
             say("".join(traceback.format_exception(error)))
-        self._finish(EXIT_FAILED)
+        self.finished(EXIT_FAILED)
 
 
 async def _live(options: RunOptions, reader: SignalReader) -> int:

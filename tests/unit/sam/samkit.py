@@ -12,12 +12,13 @@ import sys
 import termios
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 from totemd.sam.environment import RUN_DIR
-from totemd.sam.probe import PsutilProbe, kill_family
+from totemd.sam.probe import PsutilProbe, kill_all
 from totemd.testing import wait_until
 
 HERE = Path(__file__).resolve().parent
@@ -109,7 +110,7 @@ class Workshop:
         for process in self._running:
             if process.poll() is None:
                 process.send_signal(signal.SIGSTOP)  # it would start the next instance
-                kill_family(PsutilProbe(), process.pid)
+                kill_all(partial(PsutilProbe().descendants, process.pid))
                 process.kill()
             process.wait()
             if process.stdout is not None:

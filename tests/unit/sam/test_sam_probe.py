@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from samkit import PATIENCE_SECONDS
-from totemd.sam.probe import Finding, Process, PsutilProbe, kill_family
+from totemd.sam.probe import Finding, Process, PsutilProbe, kill_all
 from totemd.testing import wait_until
 
 PROBE = PsutilProbe()
@@ -85,7 +85,7 @@ def test_a_family_is_found_and_killed_whole(children: Children) -> None:
     parent = children[-1].pid
     wait_until(lambda: len(PROBE.descendants(parent)) == 5, PATIENCE_SECONDS, lambda: f"{PROBE.descendants(parent)}")
     family = PROBE.descendants(parent)
-    assert kill_family(PROBE, parent) == 5
+    assert kill_all(lambda: PROBE.descendants(parent)) == 5
     # Those whose parent waits for them are gone; a zombie may be left with whoever inherits it.
     wait_until(
         lambda: all(each.look() in (Finding.GONE, Finding.ZOMBIE) for each in family), PATIENCE_SECONDS, "all end"
@@ -125,5 +125,5 @@ class Forking:
 
 def test_a_family_that_forks_while_it_is_killed_is_stopped_first() -> None:
     forking = Forking(3)
-    assert kill_family(forking, 1) == 3
+    assert kill_all(lambda: forking.descendants(1)) == 3
     assert all(each.got == [signal.SIGSTOP, signal.SIGKILL] for each in forking.members if isinstance(each, Made))

@@ -1,0 +1,212 @@
+"""One application under supervision: its machine, its processes, its deadlines; for any process that keeps some.
+
+sam-run keeps one and ends with it; a keeper of declared applications keeps many.  Nothing here owns the process that
+it runs in: no terminal, no signal, no exit code.
+
+**What an owner provides.**  A running asyncio loop.  One `Children` for the whole process, whose `reap` it calls on
+every SIGCHLD; it makes the process a subreaper (`linux.become_subreaper`) and waits for children in no other way.
+SIGCHLD must not be ignored.  With more than one application, `Launch.own_session` for each.  A `Host`, which hears
+what happens.  Registering with the sam process is the owner's affair as well (`link.py`): it hands in what
+`Recover` says by `failed`, and reads `progress` whenever `Host.turned` is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol, assert_never
+
+from ..ipc.messages.sam import DETAIL_LENGTH_MAX, Progress
+from . import environment
+from .children import Children
+from .events import (
+    Begin,
+    Continue,
+    Event,
+    Failed,
+    Finish,
+    Kill,
+    Report,
+    Resumed,
+    Scope,
+    Signal,
+    Start,
+    StopAsked,
+    Suspend,
+)
+from .family import Family
+from .launch import Launch
+from .machine import Machine
+from .policy import Policy
+from .probe import Probe
+from .wording import report_text, signal_name
+
+
+class Host(Protocol):
+    """Who keeps an application.  None of this is called before `Supervised.begin`."""
+
+    def say(self, text: str) -> None:
+        """A line about the application, for people."""
+
+    def turned(self) -> None:
+        """The application's life has taken a turn: `progress` is another one, perhaps."""
+
+    def before_restart(self) -> None:
+        """An instance that is not the first is about to be started."""
+
+    def may_continue(self) -> bool:
+        """Whether a stopped application may go on now; False if job control has stopped the job again meanwhile."""
+
+    def suspend(self, number: int) -> bool:
+        """Stop this process itself by a signal of job control, and return when it has been continued.
+
+        Returns whether the application is to be continued with it.  Only asked after `SuspendAsked`.
+        """
+
+    def finished(self, code: int) -> None:
+        """It is over, for good; sam-run's exit code would be *code*."""
+
+
+class Supervised:
+    """Carries out what the machine decides about one application, and tells it what has happened."""
+
+    def __init__(
+        self,
+        name: str,
+        policy: Policy,
+        launch: Launch,
+        *,
+        variables: Mapping[str, str],
+        run_dir: Path,
+        children: Children,
+        probe: Probe,
+        host: Host,
+        jitter: Callable[[], float],
+    ) -> None:
+        """*variables* is the environment that instances are given, ours added; *jitter* is random in [0, 1)."""
+        self._policy = policy
+        self._host = host
+        self._loop = asyncio.get_running_loop()
+        self._machine = Machine(policy, jitter)
+        self._family = Family(name, launch, children, probe, self.happen)
+        self._environment = environment.of_every_instance(
+            variables,
+            policy=policy.recovery.value,
+            interval_ms=round(policy.interval * 1000),
+            run_dir=run_dir,
+        )
+        self._detail = ""
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in its environment; the owner may change it until the first instance starts."""
+        return self._family.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._family.name = name
+
+    @property
+    def progress(self) -> Progress:
+        """Where it stands."""
+        life = self._machine.life
+        return Progress(life.state, life.instance, life.pid, self._detail)
+
+    # -- what happens
+
+    def begin(self) -> None:
+        """Start it; again, after it was over."""
+        self.happen(Begin())
+
+    def stop(self, asked_by: int) -> None:
+        """End it, with all its processes.  *asked_by* is the signal that asked (see `Policy.stop_signal_for`)."""
+        self.happen(StopAsked(asked_by))
+
+    def failed(self, instance: int, why: str) -> None:
+        """Somebody says that an instance has failed; void if it is not the current one."""
+        self.happen(Failed(instance, why))
+
+    def happen(self, event: Event) -> None:
+        """Something has happened to it."""
+        self._machine.happen(event, self._loop.time())
+        self._carry_out()
+
+    def close(self) -> None:
+        """Let go of it; what of it still exists, because of a bug or of the kernel, is killed."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._family.exists:
+            self._family.kill()
+        self._family.dismiss()
+
+    def _expire(self) -> None:
+        self._machine.expire(self._loop.time())
+        self._carry_out()
+
+    # -- what is done
+
+    def _carry_out(self) -> None:
+        """Do what the machine decided.  Words come after deeds: the next instance does not wait for them."""
+        reports: list[Report] = []
+        finished: int | None = None
+        while effects := self._machine.take_effects():
+            for effect in effects:
+                match effect:
+                    case Report():
+                        reports.append(effect)
+                    case Start(instance):
+                        self._start(instance)
+                    case Signal(number, scope):
+                        self._signal(number, scope)
+                    case Continue():
+                        if self._host.may_continue():
+                            self._signal_main(signal.SIGCONT)
+                    case Kill():
+                        self._family.kill()
+                    case Suspend(number):
+                        self._suspend(number)
+                    case Finish(code):
+                        finished = code
+                    case _:
+                        assert_never(effect)
+        self._rearm()
+        self._tell(reports)
+        if finished is not None:
+            self._host.finished(finished)
+
+    def _start(self, instance: int) -> None:
+        if instance > 1:
+            self._host.before_restart()
+        variables = environment.of_instance(self._environment, self.name, instance)
+        self._machine.happen(self._family.start(variables), self._loop.time())
+
+    def _signal(self, number: int, scope: Scope) -> None:
+        if scope is Scope.REST:
+            self._family.signal_rest(number)
+        else:
+            self._signal_main(number)
+
+    def _signal_main(self, number: int) -> None:
+        if not self._family.signal_main(number):
+            self._host.say(f"not permitted to send {signal_name(number)} to process {self._family.main}")
+
+    def _suspend(self, number: int) -> None:
+        self._host.turned()
+        if self._host.suspend(number):
+            self._machine.happen(Resumed(), self._loop.time())
+
+    def _rearm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self._machine.next_deadline()
+        self._timer = None if deadline is None else self._loop.call_at(deadline, self._expire)
+
+    def _tell(self, reports: list[Report]) -> None:
+        for report in reports:
+            if text := report_text(report):
+                self._detail = text[:DETAIL_LENGTH_MAX]
+                self._host.say(text)
+        self._host.turned()
