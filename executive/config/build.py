@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from .apps import declared_apps
 from .collect import AccessLine, Collected, Scope, collect, collect_drop_in
 from .findings import Findings
 from .host import Host
@@ -85,6 +86,7 @@ def build(main: SourceText, drop_ins: Sequence[SourceText], settings: Settings, 
     access = _access(collected.access, host, findings)
     cpg = _cpg(collected, findings)
     system = _system(collected, settings, findings)
+    apps = declared_apps(collected.apps, findings)
     quorum = _quorum(collected, topology, findings)
     _mention_transport(collected, totem, findings)
     _mention_timers(collected, totem, findings)
@@ -102,6 +104,7 @@ def build(main: SourceText, drop_ins: Sequence[SourceText], settings: Settings, 
         access=access,
         cpg=cpg,
         system=system,
+        apps=apps,
         cmap=_cmap(collected, totem_options, topology, access),
         sources=(main.name, *(source.name for source in drop_ins)),
         notices=findings.notices(),

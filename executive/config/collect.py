@@ -34,6 +34,8 @@ class Scope:
 
     place: Place
     given: dict[str, Given] = field(default_factory=dict)
+    every: dict[str, list[Given]] = field(default_factory=dict)
+    """All values of a key, in the order of the file."""
     unusable: set[str] = field(default_factory=set)
     """Keys that are set to something unacceptable: a problem already, so that nobody need miss them."""
 
@@ -70,6 +72,7 @@ class Collected:
     interfaces: dict[int, Scope] = field(default_factory=dict)
     nodes: list[Scope] = field(default_factory=list)
     subsystems: dict[str, Scope] = field(default_factory=dict)
+    apps: list[Scope] = field(default_factory=list)
     access: list[AccessLine] = field(default_factory=list)
     cmap: dict[str, str | int] = field(default_factory=dict)
 
@@ -151,6 +154,8 @@ class _Collector:
                 self._into(section, path, f"{cmap}.{len(self.collected.nodes) - 1}", self.collected.nodes[-1])
             case Shape.SUBSYSTEM:
                 self._subsystem(section, path, cmap)
+            case Shape.APP:
+                self._app(section, path, cmap)
             case Shape.DAEMON:
                 self._daemon(section, cmap)
             case Shape.ACCESS:
@@ -178,9 +183,12 @@ class _Collector:
         if isinstance(option.kind, FilePath):
             value = posixpath.join(self._directory, str(value))
         self._findings.used(option, entry.place)
-        scope.given[option.spelling_of or option.key] = Given(value, entry.place)
+        key = option.spelling_of or option.key
+        scope.given[key] = Given(value, entry.place)
+        scope.every.setdefault(key, []).append(scope.given[key])
         if not option.secret:
-            self.collected.cmap[f"{cmap}.{entry.key}"] = _cmap_value(option, value, entry.value)
+            number = f".{len(scope.every[key]) - 1}" if option.many else ""
+            self.collected.cmap[f"{cmap}.{entry.key}{number}"] = _cmap_value(option, value, entry.value)
 
     def _interface(self, section: Section, path: str, cmap: str) -> None:
         """The link number decides which section this is, and may stand anywhere in it."""
@@ -192,6 +200,13 @@ class _Collector:
         link = int(scope.given["linknumber"].value) if "linknumber" in scope.given else 0
         merged = self.collected.interfaces.setdefault(link, scope)
         self._into(rest, path, f"{cmap}.{link}", merged)
+
+    def _app(self, section: Section, path: str, cmap: str) -> None:
+        """Its keys are kept under its name, so that a reload tells of the application that has changed."""
+        named, _ = _split(section, {"name"})
+        self.collected.apps.append(Scope(section.place))
+        name = named[-1].value if named else str(len(self.collected.apps) - 1)
+        self._into(section, path, f"{cmap}.{name}", self.collected.apps[-1])
 
     def _subsystem(self, section: Section, path: str, cmap: str) -> None:
         naming, rest = _split(section, {"subsys"})

@@ -251,6 +251,21 @@ class CpgOptions(msgspec.Struct, frozen=True):
     """Milliseconds; 0: none."""
 
 
+class AppEntry(msgspec.Struct, frozen=True):
+    """`sam { app { } }`: an application that starts and stops with the node."""
+
+    name: str
+    command: tuple[str, ...]
+    options: dict[str, tuple[str, ...]] = {}
+    """What sam-run would be told (`sam.section`): the texts of each key that is set, checked already."""
+    groups: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    """Names of the applications that it starts after; groups are taken apart."""
+    requires: tuple[str, ...] = ()
+    """The same for those that it cannot be without."""
+    autostart: bool = True
+
+
 class Configuration(msgspec.Struct, frozen=True):
     """Everything that was configured, with effective values."""
 
@@ -265,6 +280,8 @@ class Configuration(msgspec.Struct, frozen=True):
     access: AccessRules = AccessRules()
     cpg: CpgOptions = CpgOptions()
     system: SystemOptions = SystemOptions()
+    apps: tuple[AppEntry, ...] = ()
+    """In the order of the file."""
     cmap: dict[str, str | int] = {}
     """The file as dotted paths, unknown names included: `nodelist.node.0.ring0_addr`."""
     sources: tuple[str, ...] = ()

@@ -80,6 +80,8 @@ class Option:
     """Key of the option that this is an older spelling of."""
     secret: bool = False
     """Never shown, and so not kept in cmap."""
+    many: bool = False
+    """May be given several times, and all of them count."""
     heritage: str = ""
     """Where corosync differs, between its versions or from totemd."""
 

@@ -42,8 +42,9 @@ totem {{
 - Space, tab and no-break space around it do not count. A `#` after a value belongs to the value, and so do quotes and
   further colons. There are no variables, includes or escapes.
 - Names and words are case sensitive. The dotted path of sections and key has at most {PATH_BYTES_MAX} bytes.
-- Of a key that is set twice, the last counts. Sections of the same name are one, except: `totem.interface` is one for
-  each `linknumber`, `logging.logger_subsys` one for each `subsys`, and each `nodelist.node` is a node of its own.
+- Of a key that is set twice, the last counts, unless it may be repeated. Sections of the same name are one, except:
+  `totem.interface` is one for each `linknumber`, `logging.logger_subsys` one for each `subsys`, and each
+  `nodelist.node` and `sam.app` is one of its own.
 - An unknown option or section is a warning that names the nearest known one. It is kept in cmap under its dotted path,
   since other programs keep their settings there. `quorum.device.net`, `quorum.device.heuristics`, `resources.process`
   and `logging.logging_daemon` of other daemons belong to such programs and pass without a word.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .options import Option, Relation
 from .options_cpg import CPG_OPTIONS
 from .options_nodes import INTERFACE_OPTIONS, INTERFACE_RELATIONS, NODE_OPTIONS
+from .options_sam import SAM_OPTIONS
 from .options_services import (
     ACCESS_OPTIONS,
     DEVICE_OPTIONS,
@@ -33,6 +34,7 @@ OPTIONS: tuple[Option, ...] = (
     *DEVICE_OPTIONS,
     *ACCESS_OPTIONS,
     *CPG_OPTIONS,
+    *SAM_OPTIONS,
     *SYSTEM_OPTIONS,
     *RESOURCE_OPTIONS,
     *OTHER_OPTIONS,
@@ -55,6 +57,8 @@ class Shape(enum.Enum):
     """One for each value of `subsys`."""
     DAEMON = enum.auto()
     """One for each value of `name` (and `subsys`); `corosync` means this daemon."""
+    APP = enum.auto()
+    """Each is an application of its own, told apart by `name`."""
     ACCESS = enum.auto()
     """Each line adds a user or a group."""
     FOREIGN = enum.auto()
@@ -87,6 +91,12 @@ SECTIONS: tuple[SectionKind, ...] = (
     SectionKind("quorum.device.heuristics", Shape.FOREIGN, "Settings of the extra voter's own daemon."),
     SectionKind("uidgid", Shape.ACCESS, "Who may use totemd besides root."),
     SectionKind("cpg", Shape.MERGED, "The clients of the group service."),
+    SectionKind(
+        "sam", Shape.MERGED, "Applications that start and stop with the node; see [sam](sam.md#declared-applications)."
+    ),
+    SectionKind(
+        "sam.app", Shape.APP, "An application: everything that `sam-run` can be told, and the order of several."
+    ),
     SectionKind("system", Shape.MERGED, "The processes of this node."),
     SectionKind("resources", Shape.MERGED, "What the watchdog looks at."),
     SectionKind("resources.system", Shape.MERGED, "Figures of the machine."),

@@ -58,7 +58,8 @@ LAYERS = (
     Layer("ipc.codec", VOCABULARY, WORLD),
     Layer("ipc.channel", (*VOCABULARY, "ipc.codec", "ipc.messages"), WORLD),
     Layer("ipc.messages", VOCABULARY, WORLD),
-    Layer("executive.config", (*VOCABULARY, "ipc.paths"), WORLD),
+    # The options of declared applications are those of sam-run.
+    Layer("executive.config", (*VOCABULARY, "ipc.paths", "sam.section"), WORLD),
     Layer("executive.config.load", (*VOCABULARY, "ipc.paths", "executive.config")),
     Layer("executive.keygen", (*VOCABULARY, "executive.config.model")),
     Layer("executive.runtime", ("ipc", "executive.config.model")),
@@ -139,7 +140,7 @@ LAYERS = (
         Layer(f"services.replica.{name}", (*VOCABULARY, "services.cpg.events", "services.replica"), WORLD)
         for name in (
             *("census", "core", "decision", "donor", "effects", "errors", "follower", "history", "machine", "messages"),
-            *("mapping", "pending", "policy", "roster", "transfer", "turns", "view"),
+            *("line_view", "mapping", "pending", "policy", "roster", "transfer", "turns", "view"),
         )
     ),
     Layer("sam", ("ipc", "executive.runtime", "executive.config.model", "services.cpg", "aio")),

@@ -79,6 +79,7 @@ def text_with(option: Option, value: object) -> str:
         return BASE.replace("nodeid: 1\n", f"nodeid: 1\n {key}: {value}\n")
     extra = "subsys: CPG\n" if option.section == "logging.logger_subsys" else ""
     extra += "model: net\n" if option.section == "quorum.device" else ""
+    extra += "name: a\ncommand: x\n" if option.section == "sam.app" else ""
     opening = "".join(f"{name} {{\n" for name in sections)
     return BASE + opening + extra + f"{key}: {value}\n" + "}\n" * len(sections)
 
