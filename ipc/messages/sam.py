@@ -40,6 +40,8 @@ class AppState(enum.StrEnum):
 
     STARTING = "starting"
     """The next instance is being started."""
+    UNREADY = "unready"
+    """The application's process runs, and has not said yet that it is ready."""
     RUNNING = "running"
     """The application's process runs."""
     FROZEN = "frozen"
@@ -76,6 +78,30 @@ class Progress(msgspec.Struct, frozen=True):
     """What happened, in words."""
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """What all processes of an application together may use; more than that for the whole window is a failure.
+
+    0: any amount.
+    """
+
+    rss_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    """Resident memory."""
+    cpu_share: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 0.0
+    """Processor time; 1.0 is a whole processor, on average over the window."""
+    open_files: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    threads: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    window_seconds: Annotated[float, msgspec.Meta(ge=0, le=2**31)] = 10.0
+
+
+class WhenOrphaned(enum.StrEnum):
+    """What the sam process does with an application whose sam-run was killed."""
+
+    KEEP = "keep"
+    """Lets it run, and watches it until it ends or another sam-run takes it over."""
+    END = "end"
+    """Ends it with all its processes."""
+
+
 # -- sam-run -> sam
 
 
@@ -90,6 +116,14 @@ class Register(Wire, frozen=True, tag="sam.register"):
     interval_ms: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
     """After so long without a sign of life it has failed; 0: only its end counts."""
     progress: Progress
+    limits: Limits = Limits()
+    when_orphaned: WhenOrphaned = WhenOrphaned.KEEP
+    stop_signal: Annotated[int, msgspec.Meta(ge=1, le=64)] = 15
+    """What an orphan that shall end gets first."""
+    stop_timeout_ms: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 10_000
+    """What of it lives so long after that is killed."""
+    adopts: bool = False
+    """`progress.pid` is an orphan of this name, which this sam-run has taken over."""
 
 
 class Changed(Wire, frozen=True, tag="sam.changed"):
