@@ -10,8 +10,8 @@ class Counter:
 with totemd.Client() as client, totemd.replica.Replica(client, "counter", Counter()) as replica:
     print(replica.submit(b"1"))
 ```
-`totemd.replica.aio` has the same for asyncio, and `Lock` and `Leader`.  What is promised, and what happens when a group
-is split, is in docs/replica.md.
+On it stand `ReplicatedDict`, `Lock` and `Leader`; `totemd.replica.aio` has the same for asyncio.  What is promised, and
+what happens when a group is split, is in docs/replica.md.
 """
 
 from .services.replica import facade as aio
@@ -19,6 +19,7 @@ from .services.replica.blocks import ReplicatedDict
 from .services.replica.client import Replica
 from .services.replica.effects import Status
 from .services.replica.errors import IncompatibleState, OutcomeUnknown, Rejected, TransferFailed
+from .services.replica.lines import Leader, Lock
 from .services.replica.machine import StateMachine
 from .services.replica.mapping import MISSING
 from .services.replica.messages import COMMAND_BYTES_MAX
@@ -30,6 +31,8 @@ __all__ = [
     "Available",
     "Candidate",
     "IncompatibleState",
+    "Leader",
+    "Lock",
     "Majority",
     "OutcomeUnknown",
     "Policy",

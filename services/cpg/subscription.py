@@ -43,6 +43,8 @@ class Subscription:
         self.sent = 0
         """Own messages sent since the last (re)join."""
         self.delivered_back = 0
+        self.absences = 0
+        """How often it lost its place; each is told by a `Rejoined`."""
         self.malformed = 0
         """Batches dropped because they were none."""
         self._initial_ring = initial_ring
@@ -143,6 +145,7 @@ class Subscription:
             self.close()
         elif self.stage is Stage.JOINED:
             self.stage = Stage.AWAY
+            self.absences += 1
             self._unconfirmed = self.sent - self.delivered_back
             self.sent = self.delivered_back = 0
 

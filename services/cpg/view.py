@@ -104,6 +104,11 @@ class GroupView:
         """False while this node is away, and once the group is left."""
         return self._subscription.stage is Stage.JOINED
 
+    @property
+    def absences(self) -> int:
+        """How often this member lost its place since it joined, as far as is known; a `Rejoined` tells of each."""
+        return self._subscription.absences
+
     def __repr__(self) -> str:
         stage, count = self._subscription.stage.value, len(self.members)
         return f"<{type(self).__module__}.{type(self).__qualname__} {self.name!r}, {stage}, {count} members>"

@@ -14,11 +14,9 @@ from ..cpg.aio_group import Group
 from .driver import Driver
 from .effects import Status
 from .machine import StateMachine
+from .pending import PROPOSALS_MAX
 from .policy import Policy
 from .view import ReplicaView
-
-PROPOSALS_MAX = 4096
-"""Commands of one replica that are on their way at a time; further ones wait."""
 
 EVENTS_PER_TURN = 256
 """Events that are taken in before other tasks of the loop get their turn."""
@@ -69,7 +67,7 @@ class Replica(ReplicaView):
             AlreadyMember, TimeoutError: as `Client.join`.
         """
         if self._driver is None:
-            self._group = group = await self._client.join(self._name, timeout=timeout)
+            self._group = self._place = group = await self._client.join(self._name, timeout=timeout)
             self._driver = Driver(self.machine, group.address, self._policy, on_status=self._became)
             self._follower = asyncio.create_task(self._follow(group))
             self._follower.add_done_callback(self._followed)

@@ -9,7 +9,7 @@ from typing import Any
 from ...ipc.deadline import Deadline
 from ..cpg.client import Client
 from .client import Replica
-from .mapping import MISSING, Clear, Delete, DictMachine, DictView, Key, OnChange, Replace, Set, encode, raw
+from .mapping import MISSING, Add, Clear, Delete, DictMachine, DictView, Key, OnChange, Replace, Set, encode, raw
 from .policy import Policy
 
 
@@ -78,6 +78,15 @@ class ReplicatedDict(DictView, MutableMapping[Key, Any]):
     def compare_and_set(self, key: Key, expected: Any, value: Any) -> bool:
         """Set the key if its value is the expected one (MISSING: it has none); returns whether it was."""
         return bool(self.replica.submit(replacement(key, expected, value)))
+
+    def add(self, key: Key, amount: int | float = 1) -> int | float:
+        """Add to a number (a key without a value counts as 0) and return the sum, which nobody else gets.
+
+        Raises:
+            Rejected: the value is no number, or the sum has more than 64 bits.
+        """
+        total: int | float = self.replica.submit(encode(Add(key, amount)))
+        return total
 
     def clear(self) -> None:
         """Take all keys out."""

@@ -15,6 +15,7 @@ from ..cpg.group import Group
 from .driver import Driver, Outcome
 from .effects import Status
 from .machine import StateMachine
+from .pending import PROPOSALS_MAX
 from .policy import Policy
 from .view import ReplicaView
 
@@ -53,10 +54,13 @@ class Replica(ReplicaView):
         """
         super().__init__(machine)
         self._group: Group = client.join(group, timeout=timeout)
+        self._place = self._group
         self._client = client
         self._driver: Driver = Driver(machine, self._group.address, policy, on_status=on_status)
         self._outcomes: dict[int, Outcome] = {}
         self._awaited: set[int] = set()
+        self.is_applying = False
+        """The state machine, or somebody whom it tells, is at work: the replica cannot be used from there."""
 
     def process(self, timeout: float | None = 0.0) -> int:
         """Take in what happens in the group for *timeout* seconds, or what is there already; returns how many events.
@@ -97,6 +101,31 @@ class Replica(ReplicaView):
     def barrier(self, timeout: float | None = None) -> None:
         """Wait until everything that was acknowledged to anybody before the call has been applied here."""
         self._propose(None, timeout)
+
+    def post(self, command: bytes) -> None:
+        """Have all replicas apply the command, without waiting; nobody is told what became of it.
+
+        While this replica may not work the command waits, as that of `submit` does.
+
+        Raises:
+            TryAgain: so many wait already that no more are taken (`PROPOSALS_MAX`).
+            MessageTooLarge, NotMember, or whatever ended the replica: as `submit`.
+        """
+        if self._driver.core.pending.count >= PROPOSALS_MAX:
+            raise TryAgain(f"{PROPOSALS_MAX} commands of this replica are on their way; take in what happens first")
+        self._driver.propose(bytes(command), time.monotonic())
+        self._send()
+
+    def wait(
+        self, condition: Callable[[], bool], timeout: float | None = None, what: str = "it did not happen"
+    ) -> None:
+        """Follow the group until the condition holds.
+
+        Raises:
+            TimeoutError: *what*, within *timeout* seconds.
+            And as `process`.
+        """
+        self._until(condition, Deadline(timeout), what)
 
     def begin(self) -> None:
         """Work with those who are here and what they have: for an operator who knows that the others are gone.
@@ -146,6 +175,8 @@ class Replica(ReplicaView):
 
     def _step(self, timeout: float | None) -> bool:
         """Take in one event; returns whether there was one within *timeout* seconds, or until the clock struck."""
+        if self.is_applying:
+            raise RuntimeError("a replica cannot be used by what it calls: do that once the method has returned")
         self._send()
         self._driver.require_open()
         waits = [timeout, *([RETRY_SECONDS] if self._driver.outgoing else []), self._clock()]
@@ -165,11 +196,12 @@ class Replica(ReplicaView):
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """What the state machine raises ends the replica, and is raised."""
-        done = False
+        done, self.is_applying = False, True
         try:
             act()
             done = True
         finally:
+            self.is_applying = False
             self._collect()
             if not done:
                 self.close()

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 
 from ...ipc.errors import MessageTooLarge, NotMember
 from ...ipc.ids import Address
-from ..cpg.events import Event
+from ..cpg.events import Event, Rejoined
 from .core import IDENTITY_BYTES, Core
 from .effects import (
     Apply,
@@ -73,6 +73,8 @@ class Driver:
         self.outgoing: deque[Send] = deque()
         """To be multicast, in order; the shell takes them out."""
         self._outcomes: dict[int, Outcome] = {}
+        self.absences = 0
+        """Of which it has been told."""
         self.error: Exception | None = None
         """Why it closed."""
         self._on_status = on_status
@@ -106,6 +108,7 @@ class Driver:
 
     def event(self, event: Event, now: float) -> None:
         """The next event of the group; raises what the state machine raises."""
+        self.absences += isinstance(event, Rejoined)
         self.core.event(event, now)
         self._carry_out()
 

@@ -1,6 +1,7 @@
 """The asyncio half of `totemd.replica`, as `totemd.replica.aio`."""
 
 from .aio import Replica
-from .aio_blocks import Leader, Lock, ReplicatedDict
+from .aio_blocks import ReplicatedDict
+from .aio_lines import Leader, Lock
 
 __all__ = ["Leader", "Lock", "Replica", "ReplicatedDict"]

@@ -44,8 +44,18 @@ class Replace(msgspec.Struct, frozen=True, array_like=True, tag=4):
     value: bytes | None
 
 
+class Add(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Add to a number; a key without a value counts as 0.  Returns the sum."""
+
+    key: Key
+    amount: int | float
+
+
+NUMBERS: Final = range(-(2**63), 2**64)
+"""The whole numbers that msgpack holds."""
+
 _ENCODER = msgspec.msgpack.Encoder()
-_COMMANDS = msgspec.msgpack.Decoder(Set | Delete | Clear | Replace)
+_COMMANDS = msgspec.msgpack.Decoder(Set | Delete | Clear | Replace | Add)
 _VALUES = msgspec.msgpack.Decoder()
 _SNAPSHOT = msgspec.msgpack.Decoder(list[tuple[Key, bytes]])
 encode = _ENCODER.encode
@@ -94,6 +104,8 @@ class DictMachine:
                     return False
                 self._put(key, replacement)
                 return True
+            case Add(key, amount):
+                return self._add(key, amount)
         return None
 
     def snapshot(self) -> bytes:
@@ -113,6 +125,16 @@ class DictMachine:
         value = self.values.get(key)
         return MISSING if value is None else _VALUES.decode(value)
 
+    def _add(self, key: Key, amount: int | float) -> int | float:
+        present = 0 if key not in self.values else self.get(key)
+        if isinstance(present, bool) or not isinstance(present, int | float):
+            raise Rejected(f"{key!r} is no number, and nothing can be added to it")
+        total = present + amount
+        if isinstance(total, int) and total not in NUMBERS:
+            raise Rejected(f"{key!r} would be {total}, which msgpack cannot hold")
+        self._put(key, _ENCODER.encode(total))
+        return total
+
     def _put(self, key: Key, value: bytes | None) -> None:
         before = self.values.pop(key, None) if value is None else self.values.get(key)
         if value is not None:
@@ -121,7 +143,7 @@ class DictMachine:
             self._on_change(key, self.get(key))
 
 
-def _new_values(said: Set | Delete | Clear | Replace) -> list[bytes]:
+def _new_values(said: Set | Delete | Clear | Replace | Add) -> list[bytes]:
     match said:
         case Set(items):
             return [bytes(value) for value in items.values()]

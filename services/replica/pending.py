@@ -17,6 +17,9 @@ from ...ipc.ids import Address
 from .messages import Barrier, Command, Said
 from .policy import Policy
 
+PROPOSALS_MAX = 4096
+"""Commands of one replica that are on their way at a time; further ones wait, or are refused."""
+
 
 class Pending:
     """Own proposals, from `propose` to their result."""
@@ -33,6 +36,11 @@ class Pending:
         """Number -> ticket, ascending."""
         self._confirmed: dict[Address, int] = {}
         """Up to which own number each other member has applied."""
+
+    @property
+    def count(self) -> int:
+        """Proposals without a result."""
+        return len(self._unsent) + len(self._sent) + len(self._withheld)
 
     def propose(self, payload: bytes | None) -> int:
         """Take one more; None is a barrier.  Returns its ticket."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -15,11 +16,18 @@ from .errors import Rejected
 Entry = tuple[int, int, int]
 """Node, pid and a number that the process gives."""
 
+FENCE_MAX: Final = 2**62
+"""A fence fits a signed number of 64 bits wherever it is kept."""
+
+Fence = Annotated[int, msgspec.Meta(ge=0, le=FENCE_MAX)]
+
 
 class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Stand in line; asking twice is asking once."""
 
     entry: Entry
+    seen: Fence = 0
+    """A fence that was given out elsewhere, as in a part of the group that lost a merge: all that follow are higher."""
 
 
 class Yield(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -57,7 +65,8 @@ class Turns:
         except MalformedMessage as error:
             raise Rejected(str(error)) from None
         match said:
-            case Ask(entry):
+            case Ask(entry, seen):
+                self._pass(seen)
                 self._become(self.line if entry in self.line else [*self.line, entry])
             case Yield(entry):
                 self._become([each for each in self.line if each != entry])
@@ -75,8 +84,31 @@ class Turns:
         self.fence, self.line = _SNAPSHOT.decode(snapshot)
         self._on_change()
 
+    def _pass(self, seen: int) -> None:
+        """Whoever has the turn has a higher number than was ever seen, and whoever comes has a higher one still."""
+        if seen > self.fence:
+            self.fence = seen + (self.first is not None)
+
     def _become(self, line: list[Entry]) -> None:
         before, self.line = self.first, line
         if self.first is not None and self.first != before:
             self.fence += 1
         self._on_change()
+
+
+class Step(enum.Enum):
+    """What somebody who wants the turn does next."""
+
+    ASK = "ask"
+    WAIT = "wait"
+    VERIFY = "verify"
+    """It seems to be its turn.  After a barrier, if it still is, that is certain."""
+
+
+def next_step(turns: Turns, entry: Entry, active: bool) -> Step:
+    """Of the one who wants the turn for *entry*; *active*: its replica may work."""
+    if not active:
+        return Step.WAIT
+    if turns.first == entry:
+        return Step.VERIFY
+    return Step.WAIT if entry in turns.line else Step.ASK

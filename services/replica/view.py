@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from ...ipc.errors import NotMember
 from ...ipc.ids import Address
 from .driver import Driver
 from .effects import Status
 from .machine import StateMachine
+
+
+class Place(Protocol):
+    """A membership in a group, as far as it is of interest here."""
+
+    @property
+    def absences(self) -> int:
+        """How often it was lost."""
 
 
 class ReplicaView:
@@ -16,6 +26,7 @@ class ReplicaView:
         self.machine = machine
         """For reading.  Changes go through `submit`."""
         self._driver: Driver | None = None
+        self._place: Place | None = None
 
     @property
     def status(self) -> Status:
@@ -26,6 +37,14 @@ class ReplicaView:
     def address(self) -> Address:
         """This member."""
         return self._require_driver().core.me
+
+    @property
+    def is_away(self) -> bool:
+        """Whether this member has lost its place in the group, and its status does not show that yet.
+
+        The status follows the order of the group's events; that the connection is lost is known before.
+        """
+        return self._place is not None and self._place.absences != self._require_driver().absences
 
     @property
     def members(self) -> tuple[Address, ...]:

@@ -1,0 +1,232 @@
+"""`Lock` and `Leader` for asyncio programs."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from types import TracebackType
+
+from ...ipc.errors import NotMember
+from ...ipc.ids import Address
+from ..cpg.aio import Client
+from .aio import Replica
+from .aio_blocks import entered
+from .effects import Status
+from .errors import OutcomeUnknown
+from .line_view import LineView, OnLeader
+from .policy import Policy
+from .turns import Ask, Entry, Step, Yield, encode, next_step
+
+
+class _Line(LineView):
+    """What the two have in common: waiting for the turn."""
+
+    replica: Replica
+
+    def __init__(
+        self,
+        client: Client,
+        group: str | bytes,
+        policy: Policy,
+        *,
+        fence_above: int = 0,
+        on_leader: OnLeader | None = None,
+    ) -> None:
+        self._moves = asyncio.Event()
+        super().__init__(fence_above, on_leader)
+        self.replica = Replica(client, group, self._turns, policy, on_status=self._became)
+
+    def _moved(self) -> None:
+        super()._moved()
+        self._moves.set()
+
+    async def _wait_for_turn(self, entry: Entry) -> int:
+        """Stand in line until it is this entry's turn, for certain; returns the fence."""
+        while True:
+            self._moves.clear()
+            if self.replica.status is Status.CLOSED:
+                await self.replica.closed()
+                raise NotMember("the replica is closed")
+            try:
+                match next_step(self._turns, entry, self._may_work()):
+                    case Step.VERIFY:
+                        await self.replica.barrier()
+                        if self._has_turn(entry):
+                            return self.fence
+                    case Step.ASK:
+                        await self.replica.submit(encode(Ask(entry, self._seen)))
+                    case Step.WAIT:
+                        await self._moves.wait()
+            except OutcomeUnknown:
+                continue  # Asking twice is asking once.
+
+    async def _give_up_turn(self, entry: Entry) -> None:
+        while True:
+            try:
+                await self.replica.submit(encode(Yield(entry)))
+                return
+            except OutcomeUnknown:
+                continue
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.replica.close()
+
+
+class Lock(_Line):
+    """A lock for all processes of the cluster; fair: first come, first served.
+
+    ```
+    async with totemd.aio.Client() as client, totemd.replica.aio.Lock(client, "backup", Majority(3)) as lock:
+        async with lock.held() as fence:
+            ...
+    ```
+    A holder that leaves, dies or is cut off loses it: then `is_held` is false *here* as soon as this process has been
+    told.  Between being cut off and being told there is no way to know, so whatever must not be done twice has to check
+    the fence, a number that grows with each holder.  With `Available` each part of a split group has a holder.
+    """
+
+    def __init__(self, client: Client, group: str | bytes, policy: Policy, *, fence_above: int = 0) -> None:
+        """Nothing is sent yet; `async with` joins, and waits until this process may take part.
+
+        *fence_above*: the highest fence that the protected thing has seen, if it remembers; those to come are higher,
+        even if everybody who had the lock's state is gone.
+        """
+        super().__init__(client, group, policy, fence_above=fence_above)
+        self._numbers = itertools.count(1)
+        self._entry: Entry | None = None
+        self._giving_up: asyncio.Task[None] | None = None
+        """Only so that it is not forgotten."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process holds it, as far as it has been told."""
+        return self._entry is not None and self._has_turn(self._entry)
+
+    @property
+    def holder(self) -> Address | None:
+        """Who holds it, as far as this process has been told."""
+        return self._whose_turn()
+
+    async def acquire(self) -> int:
+        """Wait until this process holds it; returns the fence.  Use `asyncio.timeout` to wait for some time only.
+
+        Raises:
+            RuntimeError: this object holds it, or waits for it.
+        """
+        if self._entry is not None:
+            raise RuntimeError("a Lock is acquired by one task at a time: release it first")
+        self._entry = entry = (*self.replica.address, next(self._numbers))
+        try:
+            return await self._wait_for_turn(entry)
+        except BaseException:
+            self._entry = None
+            if self.replica.status is not Status.CLOSED:
+                self._giving_up = asyncio.create_task(self._give_up_turn(entry))
+                # It fails only if the replica ends meanwhile: who has left the group has left the line.
+                self._giving_up.add_done_callback(lambda task: task.cancelled() or task.exception())
+            raise
+
+    async def release(self) -> None:
+        """Give it to the next; done once that is certain."""
+        entry, self._entry = self._entry, None
+        if entry is None:
+            raise RuntimeError("the lock is not held")
+        await self._give_up_turn(entry)
+
+    def held(self) -> _Held:
+        """`async with lock.held() as fence`: acquire, and release at the end."""
+        return _Held(self)
+
+    async def __aenter__(self) -> Lock:
+        await entered(self.replica)
+        return self
+
+
+class _Held:
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+
+    async def __aenter__(self) -> int:
+        return await self._lock.acquire()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._lock.release()
+
+
+class Leader(_Line):
+    """The leader of a group: the member that has been there for longest.
+
+    ```
+    async with totemd.aio.Client() as client, totemd.replica.aio.Leader(client, "scheduler", Majority(3)) as leader:
+        term = await leader.elected()
+        while leader.is_leader:
+            ...
+    ```
+    Every member is a candidate.  `fence` counts the changes; see `Lock` for what it is good for.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        group: str | bytes,
+        policy: Policy,
+        *,
+        on_change: OnLeader | None = None,
+        fence_above: int = 0,
+    ) -> None:
+        """*on_change* is called with the leader, or None while that is unknown, and the fence; all else as `Lock`."""
+        self._standing: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        super().__init__(client, group, policy, fence_above=fence_above, on_leader=on_change)
+
+    @property
+    def leader(self) -> Address | None:
+        """Who leads; None while this process cannot know."""
+        return self._leader()
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this process leads, as far as it has been told."""
+        return self._has_turn(self._entry)
+
+    async def elected(self) -> int:
+        """Wait until this process leads; returns the fence."""
+        return await self._wait_for_turn(self._entry)
+
+    async def __aenter__(self) -> Leader:
+        await entered(self.replica)
+        self._standing = asyncio.create_task(self._stand())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._standing is not None:
+            self._standing.cancel()
+            # What ended the replica also ended this task; whoever uses the replica is told.
+            await asyncio.gather(self._standing, return_exceptions=True)
+        await super().__aexit__(kind, error, trace)
+
+    @property
+    def _entry(self) -> Entry:
+        return (*self.replica.address, 0)
+
+    async def _stand(self) -> None:
+        """Be in the line, again after each time that this member was away."""
+        while self.replica.status is not Status.CLOSED:
+            self._changed.clear()
+            if next_step(self._turns, self._entry, self._may_work()) is Step.ASK:
+                try:
+                    await self.replica.submit(encode(Ask(self._entry, self._seen)))
+                except OutcomeUnknown:
+                    continue
+            else:
+                await self._changed.wait()
+
+    def _moved(self) -> None:
+        super()._moved()
+        self._changed.set()

@@ -1,0 +1,64 @@
+"""What the blocking and the asyncio `Lock` and `Leader` show: whose turn it is, as far as this process was told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...ipc.errors import InvalidArgument
+from ...ipc.ids import Address
+from .effects import Status
+from .turns import FENCE_MAX, Entry, Turns
+from .view import ReplicaView
+
+OnLeader = Callable[[Address | None, int], None]
+"""Called with the leader, or None while that is unknown, and the fence."""
+
+
+class LineView:
+    """A place in a line."""
+
+    replica: ReplicaView
+    """Follows the line; for its status and its members."""
+
+    def __init__(self, fence_above: int, on_leader: OnLeader | None = None) -> None:
+        if not 0 <= fence_above <= FENCE_MAX:
+            raise InvalidArgument(f"a fence is a number from 0 to {FENCE_MAX}, not {fence_above}")
+        self._turns = Turns(self._moved)
+        self._fence_above = fence_above
+        self._highest = 0
+        self._on_leader = on_leader
+        self._told: tuple[Address | None, int] = (None, 0)
+
+    @property
+    def fence(self) -> int:
+        """How often the turn has passed to somebody: give it to what is protected, which refuses smaller ones."""
+        return self._turns.fence
+
+    @property
+    def _seen(self) -> int:
+        """The highest fence that this process knows of, in whatever part of the group."""
+        return min(FENCE_MAX, max(self._fence_above, self._highest))
+
+    def _moved(self) -> None:
+        self._highest = max(self._highest, self._turns.fence)
+        if self._on_leader is not None:
+            now = (self._leader(), self.fence)
+            if now != self._told:
+                self._told = now
+                self._on_leader(*now)
+
+    def _became(self, status: Status) -> None:
+        self._moved()
+
+    def _may_work(self) -> bool:
+        return self.replica.status is Status.ACTIVE and not self.replica.is_away
+
+    def _has_turn(self, entry: Entry) -> bool:
+        return self._may_work() and self._turns.first == entry
+
+    def _whose_turn(self) -> Address | None:
+        first = self._turns.first
+        return None if first is None else Address(*first[:2])
+
+    def _leader(self) -> Address | None:
+        return self._whose_turn() if self._may_work() else None
