@@ -155,8 +155,16 @@ class Stage(Bus):
     """Nodes with replicas."""
 
     def __init__(
-        self, nodes: int, policy: Policy, *, pids: Iterable[int] = (7,), machine: Any = Journal, seed: int = 0
+        self,
+        nodes: int,
+        policy: Policy,
+        *,
+        pids: Iterable[int] = (7,),
+        machine: Any = Journal,
+        seed: int = 0,
+        actor: type[Actor] = Actor,
     ) -> None:
+        self.actor_class = actor
         self.random = random.Random(seed)
         self.policy = policy
         self.machine = machine
@@ -173,7 +181,7 @@ class Stage(Bus):
     def _actor(self, node: Node, member: Member) -> Actor:
         if isinstance(member, Actor):
             return member
-        actor = Actor(node, member.pid)
+        actor = self.actor_class(node, member.pid)
         actor.counter = member.counter
         if node.engine is not None:
             if member.local is not None:

@@ -20,8 +20,19 @@ SMALL_CHUNK = 300
 class Storm:
     """One run."""
 
-    def __init__(self, seed: int, policy: Policy, nodes: int, machine: Any = Journal, steps: int = 150) -> None:
-        self.stage = Stage(nodes, policy, machine=lambda: machine(padding=3000), seed=seed)
+    def __init__(
+        self,
+        seed: int,
+        policy: Policy,
+        nodes: int,
+        machine: Any = Journal,
+        steps: int = 150,
+        *,
+        actor: type[Actor] = Actor,
+        padding: int | None = 3000,
+    ) -> None:
+        made = machine if padding is None else lambda: machine(padding=padding)
+        self.stage = Stage(nodes, policy, machine=made, seed=seed, actor=actor)
         self.random = self.stage.random
         self.steps = steps
         self.majority = isinstance(policy, Majority)

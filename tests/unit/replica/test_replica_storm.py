@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from linestorm import LineStorm
 from stage import Audience, Journal
 from storm import Storm, small_chunks
 from totemd.services.replica.policy import Available, Majority
@@ -28,3 +29,13 @@ def test_whoever_is_there_works(seed: int) -> None:
 def test_only_a_majority_works(seed: int) -> None:
     nodes = 3 if seed % 3 else 5
     Storm(seed, Majority(nodes), nodes, Audience if seed % 2 else Journal).run()
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("majority", [False, True], ids=["available", "majority"])
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_lock_has_one_holder_in_each_component(seed: int, majority: bool) -> None:
+    nodes = (3 if seed % 3 else 5) if majority else 2 + seed % 3
+    storm = LineStorm(seed, Majority(nodes) if majority else Available(), nodes)
+    storm.run()
+    assert len(storm.grants) >= nodes, "a storm in which nobody gets the lock shows nothing"
