@@ -24,6 +24,9 @@ RUN_DIR = "TOTEMD_SAM_RUN_DIR"
 PID = "TOTEMD_SAM_PID"
 """The process number of sam-run."""
 
+STATE, MAIN, DETAIL, EXIT_CODE = (f"TOTEMD_SAM_{word}" for word in ("STATE", "MAIN_PID", "DETAIL", "EXIT_CODE"))
+"""What a hook finds besides: the state that was entered, the main process (0: none), what happened, how it ended."""
+
 
 def of_every_instance(base: Mapping[str, str], *, policy: str, interval_ms: int, run_dir: Path) -> dict[bytes, bytes]:
     """*base* and those of the variables above that never change, encoded once: restarts should be quick."""
