@@ -11,6 +11,7 @@ TotemdError
  ├─ NotMember            the group was not joined, or has been left
  ├─ AlreadyMember        this process is in that group already
  ├─ Expelled             this member did not read for too long
+ ├─ WrongState           the call does not fit to what was called before (corosync: CS_ERR_BAD_HANDLE)
  ├─ NotFound             no such thing (application, process, key)
  ├─ ProtocolError        the other end speaks another version, or sent what is no message of ours
  │   └─ MalformedMessage
@@ -39,6 +40,7 @@ class Status(enum.StrEnum):
     NOT_MEMBER = "not-member"
     ALREADY_MEMBER = "already-member"
     EXPELLED = "expelled"
+    WRONG_STATE = "wrong-state"
     NOT_FOUND = "not-found"
     PROTOCOL = "protocol"
     MALFORMED = "malformed"
@@ -105,6 +107,12 @@ class Expelled(TotemdError):
     """This member did not read what was delivered to it for too long, and was taken out of its groups."""
 
     status = Status.EXPELLED
+
+
+class WrongState(TotemdError):
+    """The call does not fit to what was called before; the text says what would come first."""
+
+    status = Status.WRONG_STATE
 
 
 class NotFound(TotemdError, LookupError):

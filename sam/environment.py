@@ -27,8 +27,13 @@ PID = "TOTEMD_SAM_PID"
 STATE, MAIN, DETAIL, EXIT_CODE = (f"TOTEMD_SAM_{word}" for word in ("STATE", "MAIN_PID", "DETAIL", "EXIT_CODE"))
 """What a hook finds besides: the state that was entered, the main process (0: none), what happened, how it ended."""
 
+SOCKET = "TOTEMD_SAM_SOCKET"
+"""Where the application reaches its sam-run (`ipc/messages/sam_app.py`)."""
 
-def of_every_instance(base: Mapping[str, str], *, policy: str, interval_ms: int, run_dir: Path) -> dict[bytes, bytes]:
+
+def of_every_instance(
+    base: Mapping[str, str], *, policy: str, interval_ms: int, run_dir: Path, socket: Path
+) -> dict[bytes, bytes]:
     """*base* and those of the variables above that never change, encoded once: restarts should be quick."""
     variables = {
         **base,
@@ -36,6 +41,7 @@ def of_every_instance(base: Mapping[str, str], *, policy: str, interval_ms: int,
         INTERVAL: str(interval_ms),
         RUN_DIR: os.fspath(run_dir),
         PID: str(os.getpid()),
+        SOCKET: os.fspath(socket),
     }
     return {os.fsencode(key): os.fsencode(value) for key, value in variables.items()}
 

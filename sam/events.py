@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Hashable
 from dataclasses import dataclass
+
+import msgspec
 
 from ..ipc.messages.sam import AppState
 
@@ -121,6 +124,34 @@ class Resumed:
     """sam-run has been continued."""
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A process of the application that has asked something, and where its answer goes."""
+
+    session: Hashable
+    """Its connection; the machine only compares it."""
+    pid: int
+    request: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The application itself says or asks something (`ipc/messages/sam_app.py`)."""
+
+    caller: Caller
+    message: msgspec.Struct
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumChanged:
+    """The node is quorate from now on, or is not."""
+
+    quorate: bool
+    problem: str = ""
+    """Why it will never be: nobody counts votes here."""
+
+
 Event = (
     Begin
     | Spawned
@@ -135,12 +166,16 @@ Event = (
     | Passing
     | SuspendAsked
     | Resumed
+    | Called
+    | QuorumChanged
 )
 
 
 class Timer(enum.Enum):
     """Everything that is waited for with a deadline."""
 
+    SILENT = "no sign of life for the interval"
+    ASK = "a health check is due"
     STABLE = "the start period is over"
     FROZEN = "stopped for longer than the interval"
     KILL = "has not ended in time"
@@ -194,6 +229,20 @@ class Suspend:
     signal: int
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Send this to the caller, if it still waits."""
+
+    caller: Caller
+    message: msgspec.Struct
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchQuorum:
+    """Say from now on, by `QuorumChanged`, whether the node is quorate."""
+
+
 class Why(enum.Enum):
     """Why an application's life took a turn."""
 
@@ -204,6 +253,7 @@ class Why(enum.Enum):
     CANNOT_START = "cannot be started"
     ENDED = "ended"
     PARTED = "ended by a signal from outside"
+    AT_WILL = "ended while it was not watched"
     LEFT_BEHIND = "left processes behind"
     FROZE = "was stopped by a signal"
     THAWED = "goes on"
@@ -215,6 +265,13 @@ class Why(enum.Enum):
     SUSPENDED = "suspended by job control"
     RESUMED = "resumed by job control"
     TOO_OFTEN = "failed too often"
+    ENROLLED = "will say itself how it is"
+    WATCHED = "is watched from now on"
+    UNWATCHED = "is not watched from now on"
+    NOT_QUORATE = "waits for quorum"
+    QUORUM_LOST = "lost quorum"
+    SILENT = "gave no sign of life for the interval"
+    MARKED_FAILED = "has marked itself as failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,4 +296,4 @@ class Finish:
     code: int
 
 
-Effect = Start | Signal | Continue | Kill | Suspend | Report | Finish
+Effect = Start | Signal | Continue | Kill | Suspend | Report | Finish | Answer | WatchQuorum

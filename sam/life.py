@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..ipc.messages.sam import AppState
-from .events import Effect, Ending, Finish, Kill, Parting, Report, Scope, Signal, Start, Timer, Why
-from .policy import Policy
+from ..ipc.messages.sam import AppState, Resource, ResourceState
+from .events import Caller, Effect, Ending, Finish, Kill, Parting, Report, Scope, Signal, Start, Timer, Why
+from .policy import Policy, Quorum
+
+EXIT_FATAL = 124
+"""sam-run's exit code when it gives an application up."""
+
+SIGN_SHOWN_SECONDS = 0.5
+"""So often, at the most, a sign of life is published: the sam process need not hear of every one."""
 
 KILL_AGAIN_SECONDS = 0.5
 """A process that was forked while its family was being killed is found by killing again."""
 
 UNKILLABLE_SECONDS = 10.0
 """How long after SIGKILL processes may still exist (they hang in the kernel) before life goes on without them."""
+
+
+ALIVE = frozenset({AppState.RUNNING, AppState.FROZEN, AppState.SUSPENDED, AppState.WARNED})
+"""The main process exists, and shall."""
+
+WELL = frozenset({AppState.RUNNING, AppState.FROZEN})
+"""It may be expected to give signs of life."""
+
+
+class Stage(enum.Enum):
+    """How far an instance has gone with what an application may ask of its keeper (corosync: SAM's states)."""
+
+    UNREGISTERED = "unregistered"
+    """It has said nothing: any end of it is a failure, and no sign of life is expected."""
+    REGISTERED = "registered"
+    """It will say itself how it is.  Not watched: its end is its own will."""
+    WAITING = "waiting"
+    """As REGISTERED; it has asked to be watched, and waits for quorum."""
+    WATCHED = "watched"
+    """It gives signs of life; any end of it is a failure."""
 
 
 @dataclass(slots=True)
@@ -41,6 +68,37 @@ class Life:
     """When the restarts took place that still count for the restart intensity."""
     parting: Parting | None = None
     suspend_signal: int = 0
+    stage: Stage = Stage.UNREGISTERED
+    enrolled: Caller | None = None
+    """Who has registered this instance."""
+    waiting: Caller | None = None
+    """Who waits for quorum."""
+    asked: Caller | None = None
+    """Who wants to be asked how it is."""
+    checks: int = 0
+    """How often it was asked."""
+    last_sign: float = 0.0
+    """When it last gave a sign of life."""
+    sign_due: float = 0.0
+    """When the next one is due at the latest."""
+    shown_sign: float = 0.0
+    """The same, as it is published."""
+    stored: bytes = b""
+    """What an instance has left to later ones."""
+    quorate: bool = False
+    """This node, as last heard."""
+    no_quorum: str = ""
+    """Why the node will never be quorate; empty if it may."""
+    overslept: bool = False
+    """Silence was noticed too late to be believed, once; another sign of life ends that."""
+    was_silent: bool = False
+    """It was warned because it gave no sign of life."""
+    lost_quorum: bool = False
+    """It was warned because the node lost quorum."""
+    marked: bool = False
+    """It has marked itself as failed."""
+    failed: bool = False
+    """It ended by a failure, and nothing follows."""
     deadlines: dict[Timer, float] = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
 
@@ -55,18 +113,65 @@ class Life:
         self.effects.append(Report(self.state, self.instance, self.pid, why, ending, delay, text))
 
     def start_next(self, why: Why) -> None:
-        """Start the next instance, at once."""
-        self.instance += 1
+        """Start the next instance: at once, or as soon as the node is quorate."""
         self.deadlines.clear()
+        if self.policy.quorum is Quorum.TO_RUN and not self.quorate:
+            self.enter(AppState.WAITING, Why.NOT_QUORATE, text=self.no_quorum)
+            return
+        self.instance += 1
+        self.stage = Stage.UNREGISTERED
+        self.enrolled = self.waiting = self.asked = None
+        self.was_silent = self.lost_quorum = self.failed = self.overslept = False
         self.enter(AppState.STARTING, why)
         self.effects.append(Start(self.instance))
 
     def warn(self, why: Why, now: float, text: str = "") -> None:
         """Tell a failed application to end.  Nothing withdraws the warning but its end (as corosync's SAM has it)."""
-        self.deadlines.pop(Timer.FROZEN, None)
-        self.deadlines[Timer.KILL] = now + self.policy.interval
+        for timer in (Timer.FROZEN, Timer.SILENT):
+            self.deadlines.pop(timer, None)
+        self.deadlines[Timer.KILL] = now + self.policy.grace
         self.enter(AppState.WARNED, why, text=text)
         self.effects.append(Signal(self.policy.warn_signal))
+
+    def sign_of_life(self, now: float) -> None:
+        """It has just said something."""
+        self.last_sign, self.overslept = now, False
+        if now - self.shown_sign >= SIGN_SHOWN_SECONDS:
+            self.shown_sign = now
+        self.expect_sign(now)
+        if self.state is AppState.WARNED and self.was_silent and Timer.GIVE_UP not in self.deadlines:
+            # As with corosync: a late one does not withdraw the warning, but puts the end off.
+            self.deadlines[Timer.KILL] = now + self.policy.interval
+
+    def expect_sign(self, since: float) -> None:
+        """Whoever is watched must give another sign of life within the interval."""
+        if self.stage is Stage.WATCHED and self.policy.interval and self.state in WELL:
+            self.sign_due = self.deadlines[Timer.SILENT] = since + self.policy.interval
+
+    @property
+    def needs_quorum(self) -> bool:
+        """Whether what runs now must not run without."""
+        needed = self.policy.quorum
+        return needed is Quorum.TO_RUN or (needed is Quorum.TO_BE_WATCHED and self.stage is Stage.WATCHED)
+
+    @property
+    def resource(self) -> Resource | None:
+        """What is published about it; None without `+cmap`."""
+        policy = self.policy
+        if not policy.cmap:
+            return None
+        return Resource(
+            self._resource_state(), policy.recovery.value, round(policy.interval * 1000), int(self.shown_sign * 1e9)
+        )
+
+    def _resource_state(self) -> ResourceState:
+        if self.failed or self.state is AppState.FATAL:
+            return ResourceState.FAILED
+        if self.state is AppState.WAITING:
+            return ResourceState.WAITING
+        if self.state not in ALIVE or self.stage is Stage.REGISTERED:
+            return ResourceState.STOPPED
+        return ResourceState.WAITING if self.stage is Stage.WAITING else ResourceState.RUNNING
 
     def end_the_rest(self, now: float) -> None:
         """The main process has ended for good; what it left behind may end in peace before it is killed."""
@@ -87,5 +192,5 @@ class Life:
         """It is over."""
         self.pid = 0
         self.deadlines.clear()
-        self.enter(AppState.STOPPED, Why.ENDED)
-        self.effects.append(Finish(code))
+        self.enter(AppState.FATAL if self.marked else AppState.STOPPED, Why.ENDED)
+        self.effects.append(Finish(EXIT_FATAL if self.marked else code))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import enum
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..ipc.errors import InvalidArgument
 
@@ -17,6 +17,43 @@ class Recovery(enum.StrEnum):
     """The next instance is started, whatever the exit code was."""
     QUIT = "quit"
     """sam-run ends, with the application's exit code."""
+
+
+class Quorum(enum.Enum):
+    """When an application needs a quorate node (corosync: the flag SAM_RECOVERY_POLICY_QUORUM)."""
+
+    IGNORED = "never"
+    TO_BE_WATCHED = "from the moment it asks to be watched"
+    """As corosync has it, for applications that wait in `sam.start`; they ask for it when they register."""
+    TO_RUN = "always"
+    """No instance is started without; for any program: what sam-run's command line asks for."""
+
+
+QUORUM_WORD = "quorum"
+CMAP_WORD = "cmap"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A policy as it is written: `restart` or `quit`, then any of `+quorum` and `+cmap`."""
+
+    recovery: Recovery
+    quorum: bool = False
+    cmap: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Words:
+        """
+        Raises:
+            InvalidArgument: *text* is no policy.
+        """
+        first, *more = text.split("+")
+        fine = first in list(Recovery) and set(more) <= {QUORUM_WORD, CMAP_WORD} and len(set(more)) == len(more)
+        _require(fine, f"{text!r} is no policy: restart or quit would be accepted, each with +quorum, +cmap or both")
+        return cls(Recovery(first), QUORUM_WORD in more, CMAP_WORD in more)
+
+    def __str__(self) -> str:
+        return "+".join([self.recovery, *[QUORUM_WORD] * self.quorum, *[CMAP_WORD] * self.cmap])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +117,7 @@ class Policy:
 
     recovery: Recovery
     interval: float
-    """How long an application may show no sign of life, and how long it may live after the warning.  0: only its end
-    counts as a failure, and nothing is waited for after a warning (corosync: time interval)."""
+    """How long an application may show no sign of life (corosync: time interval).  0: only its end is a failure."""
     warn_signal: int
     """Sent to an application that has failed but lives (corosync: warn signal)."""
     start_period: float
@@ -92,6 +128,9 @@ class Policy:
     """Asks the application to end."""
     stop_timeout: float
     """How long it may take to end before everything of it is killed."""
+    quorum: Quorum = Quorum.IGNORED
+    cmap: bool = False
+    """Its state can be read as `resources.process.PID.*` (corosync: SAM_RECOVERY_POLICY_CMAP)."""
 
     def __post_init__(self) -> None:
         for what, value in (
@@ -100,6 +139,30 @@ class Policy:
             ("stop timeout", self.stop_timeout),
         ):
             _require(value >= 0, f"the {what} is 0 or longer, not {value:g} s")
+
+    @property
+    def grace(self) -> float:
+        """How long an application may live after the warning."""
+        return self.interval or self.stop_timeout
+
+    def warning_by(self, number: int) -> Policy:
+        """This one with another warn signal."""
+        return replace(self, warn_signal=number)
+
+    @property
+    def words(self) -> Words:
+        """As it is written."""
+        return Words(self.recovery, self.quorum is not Quorum.IGNORED, self.cmap)
+
+    def as_asked(self, words: Words, interval: float | None) -> Policy:
+        """What an application that registers with these words gets; with an *interval* of None this one's.
+
+        It cannot do without the quorum that sam-run's command line asks for.
+        """
+        quorum = Quorum.TO_BE_WATCHED if words.quorum else Quorum.IGNORED
+        quorum = self.quorum if self.quorum is Quorum.TO_RUN else quorum
+        interval = self.interval if interval is None else interval
+        return replace(self, recovery=words.recovery, quorum=quorum, cmap=words.cmap, interval=interval)
 
     def stop_signal_for(self, asked: int) -> int:
         """What the application is sent when sam-run is asked to stop by the signal *asked*."""

@@ -51,6 +51,9 @@ class Probe(Protocol):
     def descendants(self, pid: int) -> list[Process]:
         """Children of *pid*, their children, and so on."""
 
+    def ancestors(self, pid: int) -> list[int]:
+        """The parent of *pid*, its parent, and so on."""
+
     def trees(self, pids: Iterable[int]) -> list[Process]:
         """The processes with these pids, and all that descend from them."""
 
@@ -117,6 +120,11 @@ class PsutilProbe:
     def descendants(self, pid: int) -> list[Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
             return [PsutilProcess(each) for each in psutil.Process(pid).children(recursive=True)]
+        return []
+
+    def ancestors(self, pid: int) -> list[int]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [each.pid for each in psutil.Process(pid).parents()]
         return []
 
     def trees(self, pids: Iterable[int]) -> list[Process]:

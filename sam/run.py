@@ -41,6 +41,8 @@ from .link import Link, refused_for_good
 from .linux import SignalReader, become_subreaper, suspend_by
 from .options import OPTIONS, RunOptions, run_options
 from .probe import PsutilProbe
+from .quorum import QuorumWatch
+from .reception import Reception, abstract_address
 from .signals import JOB_CONTROL, MEANINGFUL, meaning
 from .supervised import Supervised
 from .terminal import Terminal
@@ -66,6 +68,7 @@ class SamRun:
         self._finished: asyncio.Future[int] = self._loop.create_future()
         probe = PsutilProbe()
         self._children = Children(probe)
+        self._reception = Reception(abstract_address(), probe)
         self._app = Supervised(
             options.name,
             options.policy,
@@ -74,6 +77,8 @@ class SamRun:
             run_dir=options.run_dir,
             children=self._children,
             probe=probe,
+            reception=self._reception,
+            quorum=QuorumWatch(options.run_dir),
             host=self,
             jitter=random.random,
         )
@@ -83,7 +88,7 @@ class SamRun:
                 0,
                 options.name,
                 options.name_is_explicit,
-                options.policy.recovery.value,
+                str(options.policy.words),
                 options.interval_ms,
                 self._app.progress,
             ),
@@ -105,6 +110,7 @@ class SamRun:
         finally:
             self._loop.remove_reader(self._reader.fileno())
             self._app.close()
+            self._reception.close()
             await self._link.close()
 
     async def _enlist(self) -> bool:

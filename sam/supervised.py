@@ -7,7 +7,8 @@ it runs in: no terminal, no signal, no exit code.
 every SIGCHLD; it makes the process a subreaper (`linux.become_subreaper`) and waits for children in no other way.
 SIGCHLD must not be ignored.  With more than one application, `Launch.own_session` for each.  A `Host`, which hears
 what happens.  Registering with the sam process is the owner's affair as well (`link.py`): it hands in what
-`Recover` says by `failed`, and reads `progress` whenever `Host.turned` is called.
+`Recover` says by `failed`, and reads `progress` whenever `Host.turned` is called.  One `Reception` and one
+`QuorumWatch` serve all applications of a process.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..ipc.messages.sam import DETAIL_LENGTH_MAX, Progress
 from . import environment
 from .children import Children
 from .events import (
+    Answer,
     Begin,
     Continue,
     Event,
@@ -35,12 +37,15 @@ from .events import (
     Start,
     StopAsked,
     Suspend,
+    WatchQuorum,
 )
 from .family import Family
 from .launch import Launch
 from .machine import Machine
-from .policy import Policy
+from .policy import Policy, Quorum
 from .probe import Probe
+from .quorum import QuorumWatch
+from .reception import Reception
 from .wording import report_text, signal_name
 
 
@@ -82,20 +87,28 @@ class Supervised:
         run_dir: Path,
         children: Children,
         probe: Probe,
+        reception: Reception,
+        quorum: QuorumWatch,
         host: Host,
         jitter: Callable[[], float],
+        instances: int = 0,
     ) -> None:
-        """*variables* is the environment that instances are given, ours added; *jitter* is random in [0, 1)."""
+        """*variables* is the environment that instances are given, ours added; *jitter* is random in [0, 1); *instances*
+        is how many there were already."""
         self._policy = policy
         self._host = host
+        self._reception = reception
+        self._quorum = quorum
         self._loop = asyncio.get_running_loop()
         self._machine = Machine(policy, jitter)
+        self._machine.life.instance = instances
         self._family = Family(name, launch, children, probe, self.happen)
         self._environment = environment.of_every_instance(
             variables,
-            policy=policy.recovery.value,
+            policy=str(policy.words),
             interval_ms=round(policy.interval * 1000),
             run_dir=run_dir,
+            socket=reception.address,
         )
         self._detail = ""
         self._timer: asyncio.TimerHandle | None = None
@@ -112,13 +125,30 @@ class Supervised:
     @property
     def progress(self) -> Progress:
         """Where it stands."""
-        life = self._machine.life
-        return Progress(life.state, life.instance, life.pid, self._detail)
+        life, before = self._machine.life, self._policy
+        policy = str(life.policy.words) if life.policy.words != before.words else ""
+        interval_ms = round(life.policy.interval * 1000) if life.policy.interval != before.interval else None
+        return Progress(life.state, life.instance, life.pid, self._detail, policy, interval_ms, life.resource)
+
+    # -- reception.Ward
+
+    @property
+    def main(self) -> int:
+        """Pid of the main process; 0 while there is none."""
+        return self._family.main
+
+    @property
+    def instance(self) -> int:
+        """Number of the current instance."""
+        return self._machine.life.instance
 
     # -- what happens
 
     def begin(self) -> None:
         """Start it; again, after it was over."""
+        self._reception.enrol(self)
+        if self._policy.quorum is Quorum.TO_RUN:
+            self._quorum.watch(self)
         self.happen(Begin())
 
     def stop(self, asked_by: int) -> None:
@@ -138,6 +168,8 @@ class Supervised:
         """Let go of it; what of it still exists, because of a bug or of the kernel, is killed."""
         if self._timer is not None:
             self._timer.cancel()
+        self._reception.dismiss(self)
+        self._quorum.dismiss(self)
         if self._family.exists:
             self._family.kill()
         self._family.dismiss()
@@ -168,6 +200,10 @@ class Supervised:
                         self._family.kill()
                     case Suspend(number):
                         self._suspend(number)
+                    case Answer():
+                        self._reception.answer(effect)
+                    case WatchQuorum():
+                        self._quorum.watch(self)
                     case Finish(code):
                         finished = code
                     case _:

@@ -31,6 +31,14 @@ def report_text(report: Report) -> str:
             return f"instance {instance - 1} {ending_text(report.ending)}; {who} starts"
         case Why.ENDED, AppState.BACKOFF:
             return f"{who} {ending_text(report.ending)}; instance {instance + 1} starts in {report.delay:.3g} s"
+        case Why.AT_WILL, _:
+            return f"{who} {ending_text(report.ending)} while it was not watched; it is not restarted"
+        case Why.NOT_QUORATE, AppState.WAITING:
+            return f"instance {instance + 1} waits for quorum{': ' * bool(report.text)}{report.text}"
+        case Why.NOT_QUORATE, _:
+            return f"{who} waits for quorum"
+        case Why.SILENT | Why.QUORUM_LOST | Why.MARKED_FAILED, _:
+            return f"{who} (pid {report.pid}) {report.why.value}"
         case Why.PARTED, _:
             return f"{who} {ending_text(report.ending)} on request; it is not restarted"
         case Why.TOO_OFTEN, _:

@@ -38,6 +38,8 @@ Detail = Annotated[str, msgspec.Meta(max_length=DETAIL_LENGTH_MAX)]
 class AppState(enum.StrEnum):
     """Where an application's life stands; the words that `totemctl apps` shows."""
 
+    WAITING = "waiting"
+    """The next instance is started when the node is quorate."""
     STARTING = "starting"
     """The next instance is being started."""
     UNREADY = "unready"
@@ -66,6 +68,27 @@ class AppState(enum.StrEnum):
     """Its sam-run was killed, and the application has ended; nobody will start it again."""
 
 
+class ResourceState(enum.StrEnum):
+    """What `resources.process.PID.state` says, in corosync's words."""
+
+    STOPPED = "stopped"
+    RUNNING = "running"
+    WAITING = "waiting for quorum"
+    FAILED = "failed"
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """What an application with `+cmap` in its policy lets everybody read as `resources.process.PID.*`."""
+
+    state: ResourceState
+    recovery: Annotated[str, msgspec.Meta(max_length=32)]
+    """`restart` or `quit`."""
+    poll_period: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+    """The interval, in milliseconds."""
+    last_updated: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    """The last sign of life, in nanoseconds of the monotonic clock."""
+
+
 class Progress(msgspec.Struct, frozen=True):
     """Where an application stands, as its sam-run says."""
 
@@ -76,6 +99,12 @@ class Progress(msgspec.Struct, frozen=True):
     """Its main process; 0 while there is none."""
     detail: Detail = ""
     """What happened, in words."""
+    policy: Annotated[str, msgspec.Meta(max_length=32)] = ""
+    """The policy now, if the application has asked for another than its sam-run has registered."""
+    interval_ms: Annotated[int, msgspec.Meta(ge=0, le=2**31)] | None = None
+    """The same for the interval."""
+    resource: Resource | None = None
+    """None without `+cmap`."""
 
 
 class Limits(msgspec.Struct, frozen=True):

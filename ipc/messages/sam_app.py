@@ -37,7 +37,7 @@ SignalNumber = Annotated[int, msgspec.Meta(ge=1, le=64)]
 class Enrol(Wire, frozen=True, tag="sam.enrol"):
     """This instance will say itself how it is (corosync: sam_initialize, sam_register).  Answered with `Enrolled`.
 
-    From now on its end is a failure only between `Begin` and `Pause`; before and after, it is the application's own
+    From now on its end is a failure only between `StartWatch` and `StopWatch`; before and after, it is the application's own
     will, and final.  What is None stays as it is.
     """
 
@@ -47,13 +47,13 @@ class Enrol(Wire, frozen=True, tag="sam.enrol"):
     request: Request = 0
 
 
-class Begin(Wire, frozen=True, tag="sam.begin"):
+class StartWatch(Wire, frozen=True, tag="sam.start"):
     """Watch me from now on (sam_start).  Answered with `Done`; under a quorum policy not before the node is quorate."""
 
     request: Request = 0
 
 
-class Pause(Wire, frozen=True, tag="sam.pause"):
+class StopWatch(Wire, frozen=True, tag="sam.stop"):
     """Do not watch me (sam_stop).  Answered with `Done`."""
 
     request: Request = 0
@@ -101,7 +101,6 @@ class Enrolled(Wire, frozen=True, tag="sam.enrolled"):
     """The instance is enrolled, on these terms."""
 
     request: int
-    name: str
     instance: int
     """1 for the first."""
     interval_ms: int
@@ -121,5 +120,5 @@ class Stored(Wire, frozen=True, tag="sam.stored"):
     request: int
 
 
-FROM_APP = Enrol | Begin | Pause | Beat | AskMe | SetWarnSignal | Store | Restore | MarkFailed
+FROM_APP = Enrol | StartWatch | StopWatch | Beat | AskMe | SetWarnSignal | Store | Restore | MarkFailed
 TO_APP = Enrolled | Check | Stored

@@ -143,8 +143,11 @@ LAYERS = (
             *("line_view", "mapping", "pending", "policy", "roster", "transfer", "turns", "view"),
         )
     ),
-    Layer("sam", ("ipc", "executive.runtime", "executive.config.model", "services.cpg", "aio")),
-    Layer("sam.machine", (*VOCABULARY, "ipc.messages", "sam"), WORLD),
+    Layer("sam", ("ipc", "executive.runtime", "executive.config.model", "services.cpg", "services.quorum", "aio")),
+    *(
+        Layer(f"sam.{name}", (*VOCABULARY, "ipc.messages", "sam"), WORLD)
+        for name in ("calls", "events", "life", "machine", "reactions")
+    ),
     Layer("__init__", ("ipc", "services.cpg", "aio")),
     Layer("aio", ("ipc", "services.cpg")),
     Layer("quorum", ("ipc", "services.quorum")),

@@ -40,18 +40,10 @@ from totemd.sam.events import (
     TreeGone,
     Why,
 )
-from totemd.sam.life import KILL_AGAIN_SECONDS, UNKILLABLE_SECONDS
-from totemd.sam.machine import (
-    EXIT_FATAL,
-    EXIT_KILLED,
-    EXPIRIES,
-    PARTING_SECONDS,
-    REACTIONS,
-    STATES,
-    SUSPEND_SECONDS,
-    Machine,
-)
+from totemd.sam.life import EXIT_FATAL, KILL_AGAIN_SECONDS, UNKILLABLE_SECONDS
+from totemd.sam.machine import EXPIRIES, REACTIONS, STATES, Machine
 from totemd.sam.policy import BackOff, Intensity, Policy, Recovery
+from totemd.sam.reactions import EXIT_KILLED, PARTING_SECONDS, SUSPEND_SECONDS
 
 POLICY = Policy(
     recovery=Recovery.RESTART,

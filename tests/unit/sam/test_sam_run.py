@@ -66,6 +66,7 @@ def test_the_environment_tells_an_instance_who_it_is(workshop: Workshop) -> None
     assert workshop.finish(process) == 0
     text = (workshop.directory / "variables").read_text()
     variables = dict(line.split("=", 1) for line in text.splitlines() if line.startswith("TOTEMD_SAM_"))
+    assert variables.pop("TOTEMD_SAM_SOCKET").startswith(f"@totemd-sam-run-{process.pid}-")
     assert variables == {
         "TOTEMD_SAM_NAME": "web",
         "TOTEMD_SAM_INSTANCE": "1",
