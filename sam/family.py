@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from .children import Children
 from .events import Event, NotSpawned, Spawned
-from .launch import Launch, exit_code
+from .launch import Launch, NotStarted
 from .probe import Probe, Process, kill_all
 
 
@@ -41,12 +41,14 @@ class Family:
         """Whether any process of the application has not been reaped."""
         return bool(self._main or self._children.strays(self))
 
-    def start(self, environment: Mapping[bytes, bytes]) -> Spawned | NotSpawned:
-        """Start the main process."""
+    def start(
+        self, environment: Mapping[bytes, bytes], descriptors: Mapping[int, int] | None = None
+    ) -> Spawned | NotSpawned:
+        """Start the main process; *descriptors* as for `Launch.spawn`."""
         try:
-            self._main = self._launch.spawn(environment)
-        except OSError as error:
-            return NotSpawned(exit_code(error), f"{self._launch.command[0]}: {error.strerror}")
+            self._main = self._launch.spawn(environment, descriptors or {})
+        except NotStarted as error:
+            return NotSpawned(error.exit_code, str(error))
         self._session = self._main if self._launch.own_session else 0
         self._children.has_begun(self, self._main)
         return Spawned(self._main)

@@ -1,41 +1,57 @@
-"""sam-run's command line: options, their defaults, and what they mean as a policy."""
+"""sam-run's command line: what its options mean together."""
 
 from __future__ import annotations
 
 import os
 import re
-import signal
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..ipc.errors import InvalidArgument
-from ..ipc.messages.sam import APP_NAME_LENGTH_MAX, APP_NAME_PATTERN
-from ..ipc.paths import RUN_DIR_VARIABLE, run_dir
+from ..ipc.messages.sam import APP_NAME_LENGTH_MAX, Limits, WhenOrphaned
+from ..ipc.paths import run_dir
+from .health import HealthPolicy
+from .launch import Launch
+from .option_table import OPTIONS
+from .option_types import home_of, identity, variables_of_file
 from .policy import BackOff, Intensity, Policy, Recovery
+from .spec import Hooks, LogPolicy, Readiness, ReadyBy, Spec
 
-INTERVAL_MS = 2000
-START_PERIOD_MS = 1000
-BACKOFF_MS = 100
-BACKOFF_FACTOR = 2.0
-BACKOFF_MS_MAX = 2000
-BACKOFF_JITTER = 0.1
-RESTARTS_MAX = 20
-WITHIN_SECONDS = 60.0
-STOP_TIMEOUT_MS = 10_000
+__all__ = ["OPTIONS", "RunOptions", "Variables", "automatic_name", "run_options"]
 
-MILLISECONDS_MAX = 2**31 - 1
-"""No time of an option is longer."""
+STAY_WHEN_CLEARED = ("PATH", "HOME", "TERM", "LANG")
+"""Variables without which few programs work."""
 
-UNLIMITED = "unlimited"
+
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """What becomes of the environment."""
+
+    clear: bool = False
+    files: tuple[Path, ...] = ()
+    given: tuple[tuple[str, str], ...] = ()
+
+    def applied_to(self, base: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+        """The environment of an application whose keeper has *base*; *more* comes before what files and options say.
+
+        Raises:
+            click.UsageError: a file cannot be read.
+        """
+        if self.clear:
+            base = {name: base[name] for name in STAY_WHEN_CLEARED if name in base}
+        found = {**base, **more}
+        for path in self.files:
+            found.update(variables_of_file(path))
+        return {**found, **dict(self.given)}
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What one sam-run does."""
+    """What one sam-run does, or a keeper with one of its applications."""
 
     command: tuple[str, ...]
     name: str
@@ -44,38 +60,42 @@ class RunOptions:
     run_dir: Path
     require_sam: bool
     quiet: bool
+    launch: Launch
+    """Without what is the keeper's affair: signal mask, session."""
+    variables: Variables
+    health: HealthPolicy
+    ready: Readiness | None
+    logs: Mapping[int, LogPolicy]
+    hooks: Hooks
+    limits: Limits
+    orphan: WhenOrphaned
+    if_orphaned: str
+    """What to do with an orphan of the same name: `refuse`, `adopt`, `end`."""
+    detach: bool
 
     @property
     def interval_ms(self) -> int:
         """The policy's interval as the option named it."""
         return round(self.policy.interval * 1000)
 
+    def spec(self, environment: Mapping[str, str], signal_mask: frozenset[int], *, own_session: bool = False) -> Spec:
+        """The application, for a keeper with this environment.
 
-def signal_number(value: str) -> int:
-    """A signal as kill(1) takes it: `TERM`, `SIGTERM` or `15`."""
-    if value.isdecimal() and int(value) in signal.valid_signals():
-        return int(value)
-    word = value.upper()
-    named = signal.Signals.__members__.get(word if word.startswith("SIG") else f"SIG{word}")
-    if named is None:
-        raise click.BadParameter(f"{value!r} is no signal; a name as TERM or SIGTERM, or its number, would be accepted")
-    return int(named)
-
-
-def restarts(value: str) -> int | None:
-    """A number of restarts, or `unlimited` (None)."""
-    if value == UNLIMITED:
-        return None
-    if not value.isdecimal():
-        raise click.BadParameter(f"{value!r} is neither a number, 0 or more, nor {UNLIMITED!r}")
-    return int(value)
-
-
-def _check_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and (len(value) > APP_NAME_LENGTH_MAX or not re.fullmatch(APP_NAME_PATTERN, value)):
-        allowed = f"1 to {APP_NAME_LENGTH_MAX} letters, digits and _.@:+-, the first a letter, a digit or _"
-        raise click.BadParameter(f"{value!r} is no name; {allowed} would be accepted")
-    return value
+        Raises:
+            click.UsageError: a file of variables cannot be read.
+        """
+        as_whom = {} if self.launch.identity is None else home_of(self.launch.identity)
+        return Spec(
+            name=self.name,
+            policy=self.policy,
+            launch=replace(self.launch, signal_mask=signal_mask, own_session=own_session),
+            variables=self.variables.applied_to(environment, as_whom),
+            health=self.health,
+            ready=self.ready,
+            logs=self.logs,
+            hooks=self.hooks,
+            limits=self.limits,
+        )
 
 
 def automatic_name(command: str, pid: int) -> str:
@@ -86,90 +106,6 @@ def automatic_name(command: str, pid: int) -> str:
     return base[: APP_NAME_LENGTH_MAX - len(end)] + end
 
 
-_MS = click.IntRange(0, MILLISECONDS_MAX)
-
-
-def _milliseconds(name: str, default: int, text: str) -> Callable[[Any], Any]:
-    return click.option(name, type=_MS, default=default, show_default=True, metavar="MS", help=text)
-
-
-OPTIONS = (
-    click.option("--name", callback=_check_name, help="Unique on the node; refused if taken.  Default: COMMAND-PID."),
-    click.option(
-        "--policy",
-        type=click.Choice([each.value for each in Recovery]),
-        default=Recovery.RESTART.value,
-        show_default=True,
-        help="What a failure leads to: the next instance, or the end of sam-run with the application's exit code.",
-    ),
-    _milliseconds(
-        "--interval",
-        INTERVAL_MS,
-        "An application that a signal stopped (SIGSTOP) for so long has failed: it gets the warn signal, and is killed "
-        "if it lives after another interval.  0: only its end is a failure.",
-    ),
-    click.option(
-        "--warn-signal", type=signal_number, default="TERM", show_default=True, metavar="SIG", help="The warn signal."
-    ),
-    _milliseconds(
-        "--start-period", START_PERIOD_MS, "The end of an instance that lived for longer is answered without back-off."
-    ),
-    _milliseconds("--backoff", BACKOFF_MS, "Wait after the first instance that did not live so long; 0: never wait."),
-    click.option(
-        "--backoff-factor",
-        type=click.FloatRange(1, 1000),
-        default=BACKOFF_FACTOR,
-        show_default=True,
-        metavar="X",
-        help="So many times longer is each further wait in a row.",
-    ),
-    _milliseconds("--backoff-max", BACKOFF_MS_MAX, "The longest wait."),
-    click.option(
-        "--backoff-jitter",
-        type=click.FloatRange(0, 1),
-        default=BACKOFF_JITTER,
-        show_default=True,
-        metavar="SHARE",
-        help="Every wait is lengthened by a random share of itself, at most this.",
-    ),
-    click.option(
-        "--max-restarts",
-        type=restarts,
-        default=str(RESTARTS_MAX),
-        show_default=True,
-        metavar="N",
-        help=f"More restarts than this within the time of --within: give up, exit 124.  '{UNLIMITED}': never give up.",
-    ),
-    click.option(
-        "--within",
-        type=click.FloatRange(0, 1_000_000_000, min_open=True),
-        default=WITHIN_SECONDS,
-        show_default=True,
-        metavar="S",
-        help="Seconds for which a restart counts.",
-    ),
-    click.option(
-        "--stop-signal",
-        type=signal_number,
-        default="TERM",
-        show_default=True,
-        metavar="SIG",
-        help="What the application gets when sam-run gets SIGTERM.",
-    ),
-    _milliseconds("--stop-timeout", STOP_TIMEOUT_MS, "What lives so long after the stop signal is killed."),
-    click.option(
-        "--run-dir",
-        # Users whom a `uidgid` rule names may reach the sockets in it, but not list it.
-        type=click.Path(path_type=Path, readable=False),
-        metavar="DIR",
-        help=f"Run directory of the node whose sam process watches.  Default: {RUN_DIR_VARIABLE}, else as for totemd.",
-    ),
-    click.option("--require-sam", is_flag=True, help="Do not start anything unless a sam process serves DIR."),
-    click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors that end sam-run."),
-    click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARG]..."),
-)
-
-
 def run_options(values: dict[str, Any]) -> RunOptions:
     """What click has parsed, as a policy and the rest.
 
@@ -178,21 +114,8 @@ def run_options(values: dict[str, Any]) -> RunOptions:
     """
     command: tuple[str, ...] = values["command"]
     try:
-        policy = Policy(
-            recovery=Recovery(values["policy"]),
-            interval=values["interval"] / 1000,
-            warn_signal=values["warn_signal"],
-            start_period=values["start_period"] / 1000,
-            backoff=BackOff(
-                values["backoff"] / 1000,
-                values["backoff_factor"],
-                values["backoff_max"] / 1000,
-                values["backoff_jitter"],
-            ),
-            intensity=Intensity(values["max_restarts"], values["within"]),
-            stop_signal=values["stop_signal"],
-            stop_timeout=values["stop_timeout"] / 1000,
-        )
+        policy = _policy(values)
+        health = _health(values)
     except InvalidArgument as error:
         raise click.UsageError(str(error)) from None
     name = values["name"]
@@ -204,4 +127,76 @@ def run_options(values: dict[str, Any]) -> RunOptions:
         run_dir=run_dir(values["run_dir"]),
         require_sam=values["require_sam"],
         quiet=values["quiet"],
+        launch=Launch(
+            command,
+            directory=values["directory"],
+            umask=values["umask"],
+            identity=identity(values["uid"], values["gid"]),
+            limits=dict(values["rlimit"]),
+            niceness=values["nice"],
+        ),
+        variables=Variables(values["clear_env"], values["env_file"], values["env"]),
+        health=health,
+        ready=_readiness(values, health),
+        logs=_logs(values),
+        hooks=Hooks(values["on"], values["on_timeout"] / 1000),
+        limits=_limits(values),
+        orphan=WhenOrphaned(values["orphan"]),
+        if_orphaned=values["if_orphaned"],
+        detach=values["detach"],
+    )
+
+
+def _policy(values: dict[str, Any]) -> Policy:
+    return Policy(
+        recovery=Recovery(values["policy"]),
+        interval=values["interval"] / 1000,
+        warn_signal=values["warn_signal"],
+        start_period=values["start_period"] / 1000,
+        backoff=BackOff(
+            values["backoff"] / 1000,
+            values["backoff_factor"],
+            values["backoff_max"] / 1000,
+            values["backoff_jitter"],
+        ),
+        intensity=Intensity(values["max_restarts"], values["within"]),
+        stop_signal=values["stop_signal"],
+        stop_timeout=values["stop_timeout"] / 1000,
+    )
+
+
+def _health(values: dict[str, Any]) -> HealthPolicy:
+    return HealthPolicy(
+        values["health"],
+        values["health_interval"] / 1000,
+        values["health_timeout"] / 1000,
+        values["health_start_period"] / 1000,
+        values["health_successes"],
+        values["health_failures"],
+    )
+
+
+def _readiness(values: dict[str, Any], health: HealthPolicy) -> Readiness | None:
+    if values["ready"] is None:
+        return None
+    by, fd = values["ready"]
+    if by is ReadyBy.PROBE and not health.checks:
+        raise click.UsageError("--ready probe needs a health check: --health")
+    return Readiness(by, fd, values["ready_timeout"] / 1000)
+
+
+def _logs(values: dict[str, Any]) -> dict[int, LogPolicy]:
+    out, error = values["log"], values["log_stderr"]
+    files = {number: path for number, path in ((1, out), (2, error or out)) if path is not None}
+    size, keep, stamped = values["log_max"], values["log_keep"], values["log_times"]
+    return {number: LogPolicy(path.absolute(), size, keep, stamped) for number, path in files.items()}
+
+
+def _limits(values: dict[str, Any]) -> Limits:
+    return Limits(
+        values["max_rss"] or 0,
+        values["max_cpu"] or 0.0,
+        values["max_files"] or 0,
+        values["max_threads"] or 0,
+        values["limit_window"],
     )
