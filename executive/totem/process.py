@@ -203,13 +203,13 @@ class TotemProcess:
         self._pump(now)
 
     def _take_in(self, batch: list[Received], now: float) -> None:
-        receive = self._frames.receive
-        for datagram, source in batch:
-            receive(datagram, source, now)
+        receive = self._frames.receive_run
+        for run, source in batch:
+            receive(run, source, now)
         if self._link is not None:
             # The token must not overtake data that is here already.
-            for datagram, source in self._link.drain():
-                receive(datagram, source, now)
+            for run, source in self._link.drain():
+                receive(run, source, now)
         self._handle_frame_events(now)
 
     def _handle_frame_events(self, now: float) -> None:

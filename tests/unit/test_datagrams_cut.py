@@ -11,11 +11,14 @@ from totemd.executive.totem.wire.datagrams import (
     ASSEMBLIES_PER_SOURCE_MAX,
     ASSEMBLY_SECONDS,
     DATAGRAM_BYTES_MIN,
+    FRAGMENT_OVERHEAD_BYTES,
     FRAME_BYTES_MAX,
     Frame,
     Reassembler,
+    Run,
     Source,
     cut,
+    leading_frame,
 )
 from totemd.executive.totem.wire.refusals import MalformedDatagram, Refusal
 from totemd.executive.totem.wire.seal import FRAME_OVERHEAD_BYTES, PAYLOAD_BYTES_MAX
@@ -51,7 +54,7 @@ def test_a_frame_that_fits_is_one_datagram_and_leaves_nothing_behind() -> None:
 @pytest.mark.parametrize("datagram_bytes", [DATAGRAM_BYTES_MIN, 548, MTU, 8972, 65_507])
 @pytest.mark.parametrize("size", [MTU - 1, MTU, 16_000, 60_000, FRAME_BYTES_MAX])
 def test_every_datagram_fits_and_they_make_the_frame(size: int, datagram_bytes: int) -> None:
-    pieces = cut(frame_of(size), datagram_bytes, Frame(2**64 - 1, 2**64 - 1))
+    pieces = list(cut(frame_of(size), datagram_bytes, Frame(2**64 - 1, 2**64 - 1)))
     assert max(map(len, pieces)) <= datagram_bytes
     assert len({len(piece) for piece in pieces[:-1]}) <= 1 and len(pieces[-1]) <= len(pieces[0])
     random.Random(2).shuffle(pieces)
@@ -59,6 +62,39 @@ def test_every_datagram_fits_and_they_make_the_frame(size: int, datagram_bytes: 
     results = [reassembler.receive(piece, HERE, 0.0) for piece in pieces]
     assert results == [None] * (len(pieces) - 1) + [frame_of(size)]
     assert (reassembler.held_bytes, reassembler.next_deadline()) == (0, None)
+
+
+@pytest.mark.parametrize("datagrams", [[b""], [b"one"], [b"ab", b"cd", b"e"], [b"ab", b"cd"]])
+def test_a_run_is_its_datagrams(datagrams: list[bytes]) -> None:
+    run = Run(b"".join(datagrams), len(datagrams[0]))
+    assert list(run) == datagrams and len(run) == len(datagrams)
+
+
+def test_frames_that_stand_whole_in_a_run_are_taken_at_once() -> None:
+    """One behind the other, as the kernel may hand them over if the last fragment of the first is a full one."""
+    stride = MTU - FRAGMENT_OVERHEAD_BYTES
+    one, two = frame_of(3 * stride, 1), frame_of(5000, 2)
+    first, second = cut(one, MTU, Frame(7, 1)), cut(two, MTU, Frame(7, 2))
+    run = Run(first.data + second.data, MTU)
+    assert leading_frame(run, 0) == (one, len(first.data))
+    assert leading_frame(run, len(first.data)) == (two, len(run.data))
+    assert leading_frame(run, MTU) is None, "the second fragment begins no frame"
+    assert leading_frame(Run(first.data + second.data[:-1], MTU), len(first.data)) is None, "cut short"
+    assert leading_frame(Run.of(b"T\x10whole"), 0) is None
+
+
+@pytest.mark.parametrize("at", range(FRAGMENT_OVERHEAD_BYTES))
+@pytest.mark.parametrize("which", [0, 1, 3])
+def test_a_run_in_which_any_header_differs_is_no_frame_at_once(at: int, which: int) -> None:
+    data = bytearray(cut(frame_of(5000), MTU, Frame(7, 1)).data)
+    data[which * MTU + at] ^= 1
+    assert leading_frame(Run(bytes(data), MTU), 0) is None
+
+
+def test_fragments_in_another_order_or_twice_are_no_frame_at_once() -> None:
+    first, second, *rest = cut(frame_of(5000), MTU, Frame(7, 1))
+    for order in ((second, first, *rest), (first, first, *rest), (first, *rest)):
+        assert leading_frame(Run(b"".join(order), MTU), 0) is None
 
 
 def test_every_seal_can_be_cut() -> None:
@@ -75,7 +111,7 @@ def test_what_cannot_be_cut() -> None:
 def test_a_lost_fragment_costs_its_own_frame_only() -> None:
     reassembler = Reassembler()
     for number in range(100):
-        pieces = cut(frame_of(5000, number), MTU, Frame(7, number))
+        pieces = list(cut(frame_of(5000, number), MTU, Frame(7, number)))
         if number % 3 == 0:
             pieces.pop(number % len(pieces))
         results = [reassembler.receive(piece, HERE, 0.0) for piece in pieces]
@@ -98,7 +134,7 @@ def test_duplicates_are_told_and_do_no_harm() -> None:
 def test_frames_of_two_sources_boots_and_numbers_do_not_mix() -> None:
     reassembler = Reassembler()
     ways = [(HERE, Frame(7, 1)), (HERE, Frame(8, 1)), (HERE, Frame(7, 2)), (ELSEWHERE, Frame(7, 1))]
-    cuts = [(source, cut(frame_of(3000, seed), MTU, name)) for seed, (source, name) in enumerate(ways)]
+    cuts = [(source, list(cut(frame_of(3000, seed), MTU, name))) for seed, (source, name) in enumerate(ways)]
     finished = []
     for step in range(3):
         finished += [reassembler.receive(pieces[step], source, 0.0) for source, pieces in cuts]
@@ -135,7 +171,7 @@ def test_what_is_no_datagram_is_told_apart() -> None:
 
 def test_a_source_has_room_for_so_many_and_the_oldest_goes() -> None:
     reassembler = Reassembler()
-    cuts = [cut(frame_of(2000, number), MTU, Frame(7, number)) for number in range(ASSEMBLIES_PER_SOURCE_MAX + 1)]
+    cuts = [list(cut(frame_of(2000, number), MTU, Frame(7, number))) for number in range(ASSEMBLIES_PER_SOURCE_MAX + 1)]
     for first, _ in cuts:
         reassembler.receive(first, HERE, 0.0)
     assert reassembler.abandoned == 1
@@ -150,7 +186,7 @@ def test_one_source_does_not_crowd_out_another(monkeypatch: pytest.MonkeyPatch) 
     first, second = cut(frame_of(2000), MTU, Frame(7, 1))
     reassembler.receive(first, HERE, 0.0)
     for number in range(500):
-        for piece in cut(frame_of(5000), MTU, Frame(9, number))[:-1]:
+        for piece in list(cut(frame_of(5000), MTU, Frame(9, number)))[:-1]:
             reassembler.receive(piece, ELSEWHERE, 0.0)
         assert reassembler.held_bytes <= 20_000
     assert reassembler.receive(second, HERE, 0.0) == frame_of(2000)
@@ -169,7 +205,7 @@ def test_many_sources_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_age_ends_an_assembly_in_order() -> None:
     reassembler = Reassembler()
     for number in range(3):
-        reassembler.receive(cut(frame_of(2000), MTU, Frame(7, number))[0], HERE, float(number) / 10)
+        reassembler.receive(next(iter(cut(frame_of(2000), MTU, Frame(7, number)))), HERE, float(number) / 10)
     assert reassembler.next_deadline() == ASSEMBLY_SECONDS
     reassembler.expire(ASSEMBLY_SECONDS + 0.1)
     assert (reassembler.abandoned, reassembler.next_deadline()) == (2, ASSEMBLY_SECONDS + 0.2)

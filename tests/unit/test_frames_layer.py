@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 
 import pytest
-from totemd.executive.totem.wire.datagrams import ASSEMBLY_SECONDS, Source
+from totemd.executive.totem.wire.datagrams import ASSEMBLY_SECONDS, Run, Source
 from totemd.executive.totem.wire.events import (
     Dropped,
     DuplicateNode,
@@ -100,6 +100,21 @@ def test_a_packet_reaches_everybody_from_one_seal(suite: Suite, size: int) -> No
     for to in (2, 3):
         wire.carry(1, to, pieces, 1.0)
         assert wire.packets(to) == [payload]
+
+
+def test_what_one_read_brings_is_taken_as_a_whole_and_what_is_damaged_costs_its_own_frame() -> None:
+    wire = started()
+    first, second, third = (wire.layers[1].seal(bytes(5000) + b"%d" % number, 1.0) for number in range(3))
+    receiver, source = wire.layers[2], address(1)
+    before = receiver.counters()["datagrams_received"]
+    for run in (first, Run(second.data[: 2 * second.size], second.size), third, Run.of(b"rubbish"), Run.of(b"")):
+        receiver.receive_run(run, source, 1.0)
+    receiver.receive_run(Run(second.data[2 * second.size :], second.size), source, 1.0)
+    wire.deliver_control(2, 1.0)
+    assert [packet[-1:] for packet in wire.packets(2)] == [b"0", b"2", b"1"]
+    counters = receiver.counters()
+    assert counters["datagrams_received"] - before == 3 * len(first) + 2
+    assert counters["dropped_bad_magic"] + counters["dropped_bad_datagram"] == 2
 
 
 def test_the_first_packet_of_a_newcomer_is_not_lost() -> None:
@@ -211,7 +226,7 @@ def test_a_second_node_with_one_id_is_found_on_both_sides() -> None:
 def test_lost_answers_are_asked_for_again() -> None:
     wire = Wire()
     one, two = wire.start(1), wire.start(2)
-    two.receive(one.seal(b"x", 0.0)[0], address(1), 0.0)
+    two.receive_run(one.seal(b"x", 0.0), address(1), 0.0)
     assert any(isinstance(event, SendControl) for event in two.take_events())  # and lost
     deadline = two.next_deadline()
     assert deadline is not None
@@ -223,7 +238,7 @@ def test_lost_answers_are_asked_for_again() -> None:
 
 def test_incomplete_frames_are_given_up_and_counted() -> None:
     wire = started()
-    wire.carry(1, 2, wire.layers[1].seal(bytes(5000), 1.0)[:-1], 1.0)
+    wire.carry(1, 2, list(wire.layers[1].seal(bytes(5000), 1.0))[:-1], 1.0)
     assert wire.layers[2].next_deadline() == 1.0 + ASSEMBLY_SECONDS
     assert wire.layers[2].counters()["bytes_awaiting_fragments"] > 3000
     wire.layers[2].expire(1.0 + ASSEMBLY_SECONDS)

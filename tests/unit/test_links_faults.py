@@ -18,6 +18,7 @@ from totemd.executive.totem.links.base import Received
 from totemd.executive.totem.links.faults import Command, Faults, FaultyLink
 from totemd.executive.totem.links.settings import LinkSettings
 from totemd.executive.totem.links.udpu import UdpuLink
+from totemd.executive.totem.wire.datagrams import Run
 
 LOG = get_logger("TOTEM")
 DEADLINE_SECONDS = 5.0
@@ -86,16 +87,16 @@ def test_a_blocked_node_is_cut_off_in_both_directions_until_healed(port: int, fo
             faulty(3, port, folder) as (three, inbox_three),
         ):
             assert await tell(folder, 1, '{"block": [2]}') == {"ok": True}
-            one.multicast((1, 2, 3), [b"from 1"])
-            one.send(("127.0.0.2", port), [b"from 1 by address"])
-            two.multicast((1, 2, 3), [b"from 2"])
-            three.multicast((1, 2, 3), [b"from 3"])
+            one.multicast((1, 2, 3), Run.of(b"from 1"))
+            one.send(("127.0.0.2", port), Run.of(b"from 1 by address"))
+            two.multicast((1, 2, 3), Run.of(b"from 2"))
+            three.multicast((1, 2, 3), Run.of(b"from 3"))
             await until(lambda: len(inbox_three) == 2 and len(inbox_one) == 1 and len(inbox_two) == 1)
-            assert inbox_one[0].data == inbox_two[0].data == b"from 3"
+            assert inbox_one[0].run.data == inbox_two[0].run.data == b"from 3"
             assert await tell(folder, 1, b'{"heal": true}') == {"ok": True}
-            two.send(1, [b"again"])
+            two.send(1, Run.of(b"again"))
             await until(lambda: len(inbox_one) == 2)
-            assert [each.data for each in inbox_one] == [b"from 3", b"again"]
+            assert [each.run.data for each in inbox_one] == [b"from 3", b"again"]
 
     asyncio.run(story())
 
@@ -104,11 +105,11 @@ def test_a_file_of_commands_holds_from_the_first_datagram_on(port: int, folder: 
     async def story() -> None:
         (folder / "faults1.first").write_text('{"block": [2]}')
         async with faulty(1, port, folder) as (one, inbox), faulty(2, port, folder) as (two, _):
-            two.send(1, [b"lost"])
+            two.send(1, Run.of(b"lost"))
             assert one.drain() == inbox == []
             await tell(folder, 1, '{"block": []}')
-            two.send(1, [b"kept"])
-            await until(lambda: [each.data for each in inbox] == [b"kept"])
+            two.send(1, Run.of(b"kept"))
+            await until(lambda: [each.run.data for each in inbox] == [b"kept"])
 
     asyncio.run(story())
 
@@ -117,11 +118,11 @@ def test_drained_datagrams_are_lost_as_well(port: int, folder: Path) -> None:
     async def story() -> None:
         async with faulty(1, port, folder) as (one, inbox), faulty(2, port, folder) as (two, _):
             await tell(folder, 1, '{"block_receive": [2]}')
-            two.send(1, [b"lost"])
+            two.send(1, Run.of(b"lost"))
             assert one.drain() == inbox == []
             await tell(folder, 1, '{"block_receive": []}')
-            two.send(1, [b"kept"])
-            assert [each.data for each in one.drain()] == [b"kept"]
+            two.send(1, Run.of(b"kept"))
+            assert [each.run.data for each in one.drain()] == [b"kept"]
 
     asyncio.run(story())
 
@@ -152,7 +153,7 @@ def test_peers_may_change(port: int, folder: Path) -> None:
         async with faulty(1, port, folder) as (one, inbox), faulty(2, port, folder) as (two, _):
             one.set_peers({5: "127.0.0.2"})
             await tell(folder, 1, '{"block": [2]}')
-            two.send(1, [b"from the node that is 5 now"])
+            two.send(1, Run.of(b"from the node that is 5 now"))
             await until(lambda: len(inbox) == 1)
             assert one.counters()["received"] == 1
 
@@ -163,17 +164,20 @@ def test_shares_are_kept_and_repeat_with_the_seed() -> None:
     faults = Faults(seed=1)
     faults.command(Command(loss=0.25, loss_send=0.5, duplicate=0.1, seed=7))
     copies = [faults.copies(2) for _ in range(4000)]
-    left = len(faults.outgoing(2, [b"x"] * 4000))
+    left = len(faults.outgoing(2, Run(b"x" * 4000, 1)))
     assert 850 < copies.count(0) < 1150 and 200 < copies.count(2) < 400 and 1800 < left < 2200
     faults.command(Command(seed=7))
     assert [faults.copies(2) for _ in range(4000)] == copies
     faults.command(Command(heal=True))
-    assert [faults.copies(None), len(faults.outgoing(None, [b"x"]))] == [1, 1]
+    assert [faults.copies(None), len(faults.outgoing(None, Run.of(b"x")))] == [1, 1]
 
 
 def test_directions_can_be_blocked_apart() -> None:
     faults = Faults(seed=1)
     faults.command(Command(block_send=(2,)))
-    assert (list(faults.outgoing(2, [b"x"])), faults.copies(2)) == ([], 1)
+    assert (list(faults.outgoing(2, Run.of(b"x"))), faults.copies(2)) == ([], 1)
     faults.command(Command(block=(3,)))
-    assert (list(faults.outgoing(2, [b"x"])), list(faults.outgoing(3, [b"x"])), faults.copies(3)) == ([b"x"], [], 0)
+    assert (faults.outgoing(2, Run.of(b"x")), faults.outgoing(3, Run.of(b"x"))) == ([Run.of(b"x")], [])
+    assert (faults.copies(3), faults.incoming(3, Run.of(b"x"))) == (0, [])
+    faults.command(Command(heal=True, duplicate=1.0))
+    assert faults.incoming(3, Run(b"abc", 2)) == [Run.of(each) for each in (b"ab", b"ab", b"c", b"c")]

@@ -19,6 +19,7 @@ from totemd.executive.totem.links.complaints import COMPLAINT_SECONDS, COMPLAINT
 from totemd.executive.totem.links.faults import FAULTS_VARIABLE, FaultyLink
 from totemd.executive.totem.links.settings import LinkSettings
 from totemd.executive.totem.links.udpu import UdpuLink
+from totemd.executive.totem.wire.datagrams import Run
 from totemd.ipc.errors import OperationFailed
 
 LOG = get_logger("TOTEM")
@@ -68,7 +69,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def data(received: Sequence[Received]) -> list[bytes]:
-    return [each.data for each in received]
+    return [datagram for each in received for datagram in each.run]
 
 
 def test_datagrams_reach_the_nodes_they_are_for(port: int) -> None:
@@ -78,12 +79,12 @@ def test_datagrams_reach_the_nodes_they_are_for(port: int) -> None:
             opened(settings(2, port)) as (two, inbox_two),
             opened(settings(3, port)) as (_, inbox_three),
         ):
-            one.multicast((1, 2, 3), [b"to all"])
-            one.send(2, [b"to two"])
-            two.send(("127.0.0.1", port), [b"to an address"])
-            await until(lambda: len(inbox_one) == 1 and len(inbox_two) == 2 and len(inbox_three) == 1)
-            assert inbox_two == [Received(b"to all", ("127.0.0.1", port)), Received(b"to two", ("127.0.0.1", port))]
-            assert inbox_one == [Received(b"to an address", ("127.0.0.2", port))]
+            one.multicast((1, 2, 3), Run.of(b"to all"))
+            one.send(2, Run.of(b"to two"))
+            two.send(("127.0.0.1", port), Run.of(b"to an address"))
+            await until(lambda: [len(data(each)) for each in (inbox_one, inbox_two, inbox_three)] == [1, 2, 1])
+            assert data(inbox_two) == [b"to all", b"to two"] and data(inbox_one) == [b"to an address"]
+            assert {each.source for each in inbox_two} == {("127.0.0.1", port)}
             assert (one.counters()["sent"], two.counters()["received"]) == (3, 2)
 
     asyncio.run(story())
@@ -99,10 +100,11 @@ def test_the_datagrams_of_a_frame_stay_apart_and_in_order(port: int, segmentatio
                 two._socket.setsockopt(17, 104, 0)
                 two._coalescing = False
             pieces = [bytes([number]) * 1472 for number in range(150)] + [b"the short last one"]
-            one.send(2, pieces)
+            one.send(2, Run(b"".join(pieces), 1472))
             others = [b"", b"alone", b"of any length", b"but", b""]
-            one.send(2, others)
-            await until(lambda: len(inbox) == len(pieces) + len(others))
+            for other in others:
+                one.send(2, Run.of(other))
+            await until(lambda: len(data(inbox)) == len(pieces) + len(others))
             assert data(inbox) == pieces + others
             assert one._segmentation == segmentation
 
@@ -124,8 +126,8 @@ def test_where_segmentation_is_refused_plain_sends_do(port: int, monkeypatch: py
         async with opened(settings(1, port)) as (one, _), opened(settings(2, port)) as (_, inbox):
             monkeypatch.setattr(one, "_socket", Refusing(one._socket))  # type: ignore[arg-type]
             for _ in range(2):
-                one.send(2, [b"a" * 100, b"b" * 100])
-            await until(lambda: len(inbox) == 4)
+                one.send(2, Run(b"a" * 100 + b"b" * 100, 100))
+            await until(lambda: len(data(inbox)) == 4)
             assert not one._segmentation
 
     asyncio.run(story())
@@ -138,7 +140,7 @@ def test_strangers_are_rejected_unless_they_are_let_in(port: int) -> None:
                 stranger.bind(("127.0.0.77", 0))
                 stranger.sendto(b"hello", ("127.0.0.1", port))
             async with opened(settings(2, port)) as (two, _):
-                two.send(1, [b"listed"])
+                two.send(1, Run.of(b"listed"))
                 await until(lambda: b"listed" in data(inbox))
             return one.counters().get("dropped_unlisted_address", 0), data(inbox)
 
@@ -150,10 +152,10 @@ def test_the_node_list_may_change(port: int) -> None:
     async def story() -> None:
         async with opened(settings(1, port)) as (one, _), opened(settings(2, port)) as (two, inbox):
             one.set_peers({2: "127.0.0.2"})
-            one.send(3, [b"nobody"])
+            one.send(3, Run.of(b"nobody"))
             assert one.counters()["unknown_receiver"] == 1
             two.set_peers({3: "127.0.0.3"})
-            one.send(2, [b"not any more"])
+            one.send(2, Run.of(b"not any more"))
             await until(lambda: two.counters().get("dropped_unlisted_address", 0) == 1)
             assert inbox == []
 
@@ -165,7 +167,7 @@ def test_drain_reads_what_is_there_and_no_more_than_asked_for(port: int) -> None
         async with opened(settings(1, port)) as (one, _), opened(settings(2, port)) as (two, inbox):
             assert two.drain() == []
             for number in range(10):
-                one.send(2, [b"%d" % number])
+                one.send(2, Run.of(b"%d" % number))
             # The loop has not turned, so the reader has not run: all of it is still in the socket.
             assert data(two.drain(limit=4)) == [b"0", b"1", b"2", b"3"]
             assert data(two.drain()) == [b"4", b"5", b"6", b"7", b"8", b"9"]
@@ -182,7 +184,7 @@ def test_a_flood_is_delivered_in_bounded_batches(port: int) -> None:
         try:
             async with opened(settings(1, port)) as (one, _):
                 for _ in range(2 * READ_DATAGRAMS_MAX + 1):
-                    one.send(2, [b"x"])
+                    one.send(2, Run.of(b"x"))
                 await until(lambda: sum(batches) == 2 * READ_DATAGRAMS_MAX + 1)
         finally:
             receiver.close()
@@ -205,10 +207,10 @@ def test_errors_of_the_network_are_counted_and_dropped(port: int, monkeypatch: p
             failing = Failing()
             with monkeypatch.context() as patch:
                 patch.setattr(one, "_socket", failing)
-                one.send(2, [b"x"])
+                one.send(2, Run.of(b"x"))
                 for number in (errno.ENETUNREACH, errno.ECONNREFUSED, errno.EPERM, errno.EMSGSIZE):
                     failing.error = OSError(number, "no")
-                    one.multicast((2, 3), [b"x"])
+                    one.multicast((2, 3), Run.of(b"x"))
                 failing.error = OSError(errno.EHOSTUNREACH, "no route")
                 assert one.drain(limit=3) == []
                 failing.error = OSError(errno.ECONNREFUSED, "refused")
@@ -224,10 +226,9 @@ def test_errors_of_the_network_are_counted_and_dropped(port: int, monkeypatch: p
 def test_a_real_error_of_the_kernel_does_not_raise(port: int) -> None:
     async def story() -> dict[str, int]:
         async with opened(settings(1, port)) as (one, _):
-            one.send(2, [bytes(65_507)])
-            one.send(2, [bytes(66_000)])
-            one.send(("255.255.255.255", port), [b"broadcast without leave"])
-            one.send(2, [])
+            one.send(2, Run.of(bytes(65_507)))
+            one.send(2, Run.of(bytes(66_000)))
+            one.send(("255.255.255.255", port), Run.of(b"broadcast without leave"))
             return one.counters()
 
     counters = asyncio.run(story())
@@ -244,7 +245,7 @@ def test_a_port_that_nobody_listens_at_is_reported_with_what_was_sent(port: int,
         async with complaining(mine) as (one, reports):
             if ":" in host:
                 one._addresses = {2: ("::1", port + 1, 0, 0)}
-            one.send(2, [b"anybody there?"])
+            one.send(2, Run.of(b"anybody there?"))
             await until(lambda: bool(reports))
             assert reports == [PortClosed(2, b"anybody there?")]
 
@@ -265,9 +266,9 @@ def test_a_closed_port_costs_no_datagram_to_others_and_no_processor_time(port: i
             assert one._loop is not None and one._socket is not None
             one._loop.add_reader(one._socket.fileno(), count)
             for number in range(200):
-                one.multicast((2, 3), [b"%d" % number])
-            one.multicast((2, 3), [b"a" * 1000] * 5)
-            await until(lambda: len(inbox) == 205 and bool(reports))
+                one.multicast((2, 3), Run.of(b"%d" % number))
+            one.multicast((2, 3), Run(b"a" * 5000, 1000))
+            await until(lambda: len(data(inbox)) == 205 and bool(reports))
             assert {report.node for report in reports} == {2}
             before = wakes
             await asyncio.sleep(0.05)
@@ -281,9 +282,9 @@ def test_a_closed_port_costs_no_datagram_to_others_and_no_processor_time(port: i
 def test_reports_about_strangers_and_after_the_end_are_dropped(port: int) -> None:
     async def story() -> None:
         async with complaining(settings(1, port)) as (one, reports):
-            one.send(("127.0.0.77", port), [b"an answer to a stranger"])
+            one.send(("127.0.0.77", port), Run.of(b"an answer to a stranger"))
             await until(lambda: one.counters().get("port_closed") == 1)
-            one.send(2, [b"x"])
+            one.send(2, Run.of(b"x"))
             one.drain()
             one.close()
             await asyncio.sleep(0)
@@ -296,11 +297,11 @@ def test_ipv6(port: int) -> None:
     async def story() -> None:
         loopback = LinkSettings(1, "::1", port, {2: "::1"})
         async with opened(loopback) as (one, inbox):
-            one.send(2, [b"six" * 100, b"six"])
-            await until(lambda: len(inbox) == 2)
-            assert inbox[1] == Received(b"six", ("::1", port))
-            one.send(inbox[0].source, [b"back"])
-            await until(lambda: len(inbox) == 3)
+            one.send(2, Run(b"six" * 101, 300))
+            await until(lambda: len(data(inbox)) == 2)
+            assert data(inbox)[1] == b"six" and inbox[-1].source == ("::1", port)
+            one.send(inbox[0].source, Run.of(b"back"))
+            await until(lambda: len(data(inbox)) == 3)
 
     asyncio.run(story())
 
@@ -323,7 +324,7 @@ def test_a_closed_link_is_quiet(port: int) -> None:
     async def story() -> None:
         async with opened(settings(1, port)) as (one, _):
             one.close()
-            one.send(2, [b"x"])
+            one.send(2, Run.of(b"x"))
             assert one.drain() == []
             one.close()
 

@@ -6,10 +6,10 @@ cannot be sent is counted and dropped, as the network itself would.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from ..wire.datagrams import Source
+from ..wire.datagrams import Run, Source
 from ..wire.events import Target
 
 READ_DATAGRAMS_MAX: Final = 256
@@ -20,14 +20,14 @@ DRAIN_DATAGRAMS_MAX: Final = 4096
 
 
 class Received(NamedTuple):
-    """A datagram that arrived."""
+    """What one read brought."""
 
-    data: bytes
+    run: Run
     source: Source
 
 
 Deliver: TypeAlias = Callable[[list[Received]], None]
-"""Takes a batch of datagrams, in the order of their arrival; never empty."""
+"""Takes what arrived, in its order; never empty."""
 
 
 class PortClosed(NamedTuple):
@@ -59,10 +59,10 @@ class Link(Protocol):
     def close(self) -> None:
         """Stop; may be called twice."""
 
-    def send(self, to: Target, datagrams: Sequence[bytes]) -> None:
+    def send(self, to: Target, datagrams: Run) -> None:
         """Send to one node or address; nothing for this node itself."""
 
-    def multicast(self, nodes: Iterable[int], datagrams: Sequence[bytes]) -> None:
+    def multicast(self, nodes: Iterable[int], datagrams: Run) -> None:
         """Send to each of *nodes* but this one."""
 
     def drain(self, limit: int = DRAIN_DATAGRAMS_MAX) -> list[Received]:

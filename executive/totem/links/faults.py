@@ -28,7 +28,7 @@ import asyncio
 import contextlib
 import random
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -38,7 +38,7 @@ from ....ipc.errors import MalformedMessage
 from ....ipc.ids import NodeNumber
 from ....ipc.strict import decode_strictly
 from ...runtime.logging import Logger
-from ..wire.datagrams import Source
+from ..wire.datagrams import Run, Source
 from ..wire.events import Target
 from .base import DRAIN_DATAGRAMS_MAX, Complain, Deliver, Link, PortClosed, Received, nobody_cares
 from .settings import LinkSettings
@@ -110,13 +110,21 @@ class Faults:
         if command.seed is not None:
             self._random.seed(command.seed)
 
-    def outgoing(self, node: int | None, datagrams: Sequence[bytes]) -> Sequence[bytes]:
+    def outgoing(self, node: int | None, datagrams: Run) -> list[Run]:
         """Those of *datagrams* to *node* (None: not a configured one) that go out."""
         if node in self._blocked_sends:
-            return ()
+            return []
         if not self._loss_send:
-            return datagrams
-        return [datagram for datagram in datagrams if self._random.random() >= self._loss_send]
+            return [datagrams]
+        return [Run.of(datagram) for datagram in datagrams if self._random.random() >= self._loss_send]
+
+    def incoming(self, node: int | None, datagrams: Run) -> list[Run]:
+        """Those of *datagrams* from *node* that arrive, as often as they do."""
+        if node in self._blocked_receives:
+            return []
+        if not (self._loss or self._duplicate):
+            return [datagrams]
+        return [Run.of(datagram) for datagram in datagrams for _ in range(self.copies(node))]
 
     def copies(self, node: int | None) -> int:
         """How often a datagram from *node* arrives: 0, 1 or 2 times."""
@@ -175,14 +183,13 @@ class FaultyLink:
                 self._path.unlink()
         self._link.close()
 
-    def send(self, to: Target, datagrams: Sequence[bytes]) -> None:
+    def send(self, to: Target, datagrams: Run) -> None:
         """See `Link.send`."""
         node = to if isinstance(to, int) else self._node_of.get(to[0])
-        left = self._faults.outgoing(node, datagrams)
-        if left:
+        for left in self._faults.outgoing(node, datagrams):
             self._link.send(to, left)
 
-    def multicast(self, nodes: Iterable[int], datagrams: Sequence[bytes]) -> None:
+    def multicast(self, nodes: Iterable[int], datagrams: Run) -> None:
         """See `Link.multicast`."""
         for node in nodes:
             self.send(node, datagrams)
@@ -211,7 +218,11 @@ class FaultyLink:
             self._complain(through)
 
     def _spared(self, received: list[Received]) -> list[Received]:
-        return [each for each in received for _ in range(self._faults.copies(self._node(each.source)))]
+        return [
+            Received(left, source)
+            for run, source in received
+            for left in self._faults.incoming(self._node(source), run)
+        ]
 
     def _node(self, source: Source) -> int | None:
         return self._node_of.get(source[0])

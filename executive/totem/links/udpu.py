@@ -12,11 +12,13 @@ import errno
 import socket
 import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from ....ipc.errors import OperationFailed
 from ...runtime.logging import Logger
+from ..wire.datagrams import Run
 from ..wire.events import Target
 from ..wire.refusals import Refusal
 from . import error_queue
@@ -47,6 +49,7 @@ _SEGMENTATION_REFUSED: Final = frozenset({errno.EINVAL, errno.EIO, errno.ENOPROT
 """What kernels, drivers and packet filters answer when a segmented send is more than they can do."""
 
 _INT: Final = struct.Struct("=i")
+_SHORT: Final = struct.Struct("=H")
 _GRO_CONTROL_BYTES: Final = socket.CMSG_SPACE(_INT.size)
 
 _SocketAddress: TypeAlias = tuple[Any, ...]
@@ -119,7 +122,7 @@ class UdpuLink:
             self._socket.close()
             self._socket = None
 
-    def send(self, to: Target, datagrams: Sequence[bytes]) -> None:
+    def send(self, to: Target, datagrams: Run) -> None:
         """See `Link.send`."""
         address = self._addresses.get(to) if isinstance(to, int) else to
         if address is not None:
@@ -127,7 +130,7 @@ class UdpuLink:
         elif to != self._settings.node_id:
             self._counts["unknown_receiver"] += 1
 
-    def multicast(self, nodes: Iterable[int], datagrams: Sequence[bytes]) -> None:
+    def multicast(self, nodes: Iterable[int], datagrams: Run) -> None:
         """See `Link.multicast`."""
         for node in nodes:
             self.send(node, datagrams)
@@ -137,12 +140,12 @@ class UdpuLink:
         received: list[Received] = []
         if self._socket is None:
             return received
-        everybody, listed = not self._settings.block_unlisted, self._listed
+        everybody, listed, count = not self._settings.block_unlisted, self._listed, 0
         for _ in range(limit):
-            if len(received) >= limit:
+            if count >= limit:
                 break
             try:
-                data, size, address = self._receive(self._socket)
+                run, address = self._receive(self._socket)
             except BlockingIOError:
                 break
             except ConnectionRefusedError:
@@ -155,12 +158,9 @@ class UdpuLink:
             if not everybody and address[0] not in listed:
                 self._reject(address[0])
                 continue
-            source = (address[0], address[1])
-            if len(data) <= size:
-                received.append(Received(data, source))
-            else:
-                received += [Received(data[at : at + size], source) for at in range(0, len(data), size)]
-        self._counts["received"] += len(received)
+            received.append(Received(run, (address[0], address[1])))
+            count += len(run)
+        self._counts["received"] += count
         return received
 
     def set_peers(self, peers: Mapping[int, str]) -> None:
@@ -181,15 +181,15 @@ class UdpuLink:
         elif self._socket is not None:
             self._take_reports(self._socket)  # what wakes the loop may be there alone
 
-    def _receive(self, bound: socket.socket) -> tuple[bytes, int, _SocketAddress]:
-        """What one read brings, and how long each datagram in it is (the last may be shorter)."""
+    def _receive(self, bound: socket.socket) -> tuple[Run, _SocketAddress]:
+        """What one read brings."""
         if not self._coalescing:
             data, address = bound.recvfrom(RECEIVE_BYTES)
-            return data, len(data), address
+            return Run.of(data), address
         data, control, _, address = bound.recvmsg(RECEIVE_BYTES, _GRO_CONTROL_BYTES)
-        return data, _INT.unpack(control[0][2])[0] if control else len(data), address
+        return Run(data, _INT.unpack(control[0][2])[0] if control else len(data)), address
 
-    def _transmit(self, address: _SocketAddress, datagrams: Sequence[bytes]) -> None:
+    def _transmit(self, address: _SocketAddress, datagrams: Run) -> None:
         if self._socket is None:
             return
         sent = 0
@@ -210,11 +210,12 @@ class UdpuLink:
             self._failed("send", error, str(address[0]))
         self._counts["sent"] += sent
 
-    def _push(self, through: socket.socket, address: _SocketAddress, datagrams: Sequence[bytes]) -> int:
-        sent = 0
-        if len(datagrams) > 1 and self._segmentation and _alike(datagrams):
-            sent = self._transmit_segmented(through, address, datagrams)
-        for datagram in datagrams[sent:]:
+    def _push(self, through: socket.socket, address: _SocketAddress, datagrams: Run) -> int:
+        if len(datagrams.data) <= datagrams.size:
+            through.sendto(datagrams.data, address)
+            return 1
+        sent = self._transmit_segmented(through, address, datagrams) if self._segmentation else 0
+        for datagram in islice(datagrams, sent, None):
             through.sendto(datagram, address)
         return len(datagrams)
 
@@ -234,14 +235,14 @@ class UdpuLink:
         if self._socket is not None:
             self._complain(reports)
 
-    def _transmit_segmented(self, through: socket.socket, address: _SocketAddress, datagrams: Sequence[bytes]) -> int:
+    def _transmit_segmented(self, through: socket.socket, address: _SocketAddress, datagrams: Run) -> int:
         """Send with one call for many datagrams; how many went out before that turned out not to work here."""
-        size = len(datagrams[0])
-        control = [(_SOL_UDP, _UDP_SEGMENT, struct.pack("=H", size))]
+        data, size, count = memoryview(datagrams.data), datagrams.size, len(datagrams)
+        control = [(_SOL_UDP, _UDP_SEGMENT, _SHORT.pack(size))]
         step = max(1, min(SEGMENTS_MAX, SEGMENTED_BYTES_MAX // size))
-        for sent in range(0, len(datagrams), step):
+        for sent in range(0, count, step):
             try:
-                through.sendmsg(datagrams[sent : sent + step], control, 0, address)
+                through.sendmsg((data[sent * size : (sent + step) * size],), control, 0, address)
             except BlockingIOError:
                 raise
             except OSError as error:
@@ -250,7 +251,7 @@ class UdpuLink:
                 self._segmentation = False
                 self._log.info("link.segmentation_off", address=address[0], because=error.strerror)
                 return sent
-        return len(datagrams)
+        return count
 
     def _enlarge(self, bound: socket.socket, option: int, forced: int, direction: str) -> None:
         wanted = self._settings.buffer_bytes
@@ -279,12 +280,6 @@ class UdpuLink:
 
     def _now(self) -> float:
         return 0.0 if self._loop is None else self._loop.time()
-
-
-def _alike(datagrams: Sequence[bytes]) -> bool:
-    """Whether the kernel would cut them like this: all equally long, but that the last may be shorter."""
-    size = len(datagrams[0])
-    return 0 < len(datagrams[-1]) <= size and all(len(datagram) == size for datagram in datagrams[:-1])
 
 
 def _hint(error: OSError) -> str:

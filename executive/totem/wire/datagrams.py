@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from ....ipc.errors import InvalidArgument
@@ -53,10 +55,15 @@ _WHOLE: Final = DATAGRAM_VERSION << 4
 _FRAGMENT: Final = _WHOLE | 1
 _WHOLE_HEADER: Final = bytes([DATAGRAM_MAGIC, _WHOLE])
 _FRAGMENT_HEADER: Final = struct.Struct(">BBHHIQQ")
+_FRAGMENT_FORM: Final = bytes([DATAGRAM_MAGIC, _FRAGMENT])
+_FIRST_FRAGMENT: Final = _FRAGMENT_FORM + b"\0\0"
 _GEOMETRY: Final = struct.Struct(">2xHHI")
 
 FRAGMENT_OVERHEAD_BYTES: Final = _FRAGMENT_HEADER.size
 """What each datagram of a cut frame carries besides the frame."""
+
+_INDEXES: Final = b"".join(index.to_bytes(2, "big") for index in range(-(-FRAME_BYTES_MAX // FRAGMENT_BYTES_MIN)))
+"""The indexes of the fragments of the longest frame, as they stand in the headers."""
 
 DATAGRAM_BYTES_MIN: Final = FRAGMENT_BYTES_MIN + _FRAGMENT_HEADER.size
 """Smallest datagram that frames can be cut to."""
@@ -71,25 +78,75 @@ class Frame(NamedTuple):
     """Differs between the frames of a boot; 64 bits."""
 
 
-def cut(sealed: bytes, datagram_bytes: int, frame: Frame) -> list[bytes]:
-    """The datagrams of a frame, each of at most *datagram_bytes*, all but the last one equally long.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Datagrams one behind the other in one buffer, as Linux sends (UDP_SEGMENT) and receives (UDP_GRO) them."""
+
+    data: bytes
+    size: int
+    """Bytes of each but the last, which may be shorter."""
+
+    @classmethod
+    def of(cls, datagram: bytes) -> Run:
+        """A run of one."""
+        return cls(datagram, len(datagram))
+
+    def __len__(self) -> int:
+        """How many datagrams."""
+        return -(-len(self.data) // self.size) if self.data else 1
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The datagrams."""
+        data, size = self.data, self.size
+        return (data[at : at + size] for at in range(0, len(data) or 1, size or 1))
+
+
+def cut(sealed: bytes, datagram_bytes: int, frame: Frame) -> Run:
+    """The datagrams of a frame, each of at most *datagram_bytes*.
 
     Raises:
         InvalidArgument: *datagram_bytes* is below `DATAGRAM_BYTES_MIN`, or the frame above `FRAME_BYTES_MAX`.
     """
     if len(sealed) + len(_WHOLE_HEADER) <= datagram_bytes:
-        return [_WHOLE_HEADER + sealed]
+        return Run.of(_WHOLE_HEADER + sealed)
     if datagram_bytes < DATAGRAM_BYTES_MIN or len(sealed) > FRAME_BYTES_MAX:
         raise InvalidArgument(
             f"a frame of {len(sealed)} bytes cannot be cut to {datagram_bytes}: at most {FRAME_BYTES_MAX} bytes "
             f"are cut, to at least {DATAGRAM_BYTES_MIN}"
         )
     stride = datagram_bytes - _FRAGMENT_HEADER.size
-    pack, total = _FRAGMENT_HEADER.pack, len(sealed)
-    return [
-        pack(DATAGRAM_MAGIC, _FRAGMENT, index, stride, total, frame.boot, frame.number) + sealed[at : at + stride]
-        for index, at in enumerate(range(0, total, stride))
-    ]
+    total, pieces = len(sealed), list[bytes]()
+    header = _FRAGMENT_HEADER.pack(DATAGRAM_MAGIC, _FRAGMENT, 0, stride, total, frame.boot, frame.number)
+    for index, at in enumerate(range(0, total, stride)):
+        pieces += (_FRAGMENT_FORM, _INDEXES[2 * index : 2 * index + 2], header[4:], sealed[at : at + stride])
+    return Run(b"".join(pieces), datagram_bytes)
+
+
+def leading_frame(run: Run, start: int) -> tuple[bytes, int] | None:
+    """The frame all of whose fragments stand in *run* from *start* on, in their order, and where they end.
+
+    None if something else stands there, which may be anything: then it is for `Reassembler.receive`, datagram by
+    datagram.  The same checks, but one for all fragments: so a frame costs little more than one of them.
+    """
+    data, size = run.data, run.size
+    if len(data) - start <= size or data[start : start + 4] != _FIRST_FRAGMENT:
+        return None
+    _, stride, total = _GEOMETRY.unpack_from(data, start)
+    if stride != size - _FRAGMENT_HEADER.size or not FRAGMENT_BYTES_MIN <= stride < total <= FRAME_BYTES_MAX:
+        return None
+    count = -(-total // stride)
+    end = start + total + count * _FRAGMENT_HEADER.size
+    if end > len(data):
+        return None
+    places = range(start, end, size)
+    same = data[start + 4 : start + _FRAGMENT_HEADER.size]
+    if any(data[at + 4 : at + _FRAGMENT_HEADER.size] != same for at in places):
+        return None
+    if b"".join([data[at + 2 : at + 4] for at in places]) != _INDEXES[: 2 * count]:
+        return None
+    if any(data[at : at + 2] != _FRAGMENT_FORM for at in places):
+        return None
+    return b"".join([data[at + _FRAGMENT_HEADER.size : min(at + size, end)] for at in places]), end
 
 
 def quoted_frame(datagram: bytes) -> Frame | bytes | None:

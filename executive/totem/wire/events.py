@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
 
-from .datagrams import Source
+from .datagrams import Run, Source
 from .refusals import Refusal
 
 Target: TypeAlias = int | Source
@@ -27,7 +26,7 @@ class SendControl(msgspec.Struct, frozen=True):
     """Datagrams that are to be sent now, to one receiver."""
 
     to: Target
-    datagrams: Sequence[bytes]
+    datagrams: Run
 
 
 class PeerProven(msgspec.Struct, frozen=True, gc=False):

@@ -1,8 +1,8 @@
 """The frame layer: packets in, datagrams out, and back.  The totem process talks to this and to its link only.
 
 ```
-seal(packet)  ─ seal ─ cut ──► datagrams for any number of receivers
-receive(datagram) ─ reassemble ─ open ─ prove the sender, drop replays ──► take_events()
+seal(packet)  ─ seal ─ cut ──► a run of datagrams for any number of receivers
+receive_run(run) ─ reassemble ─ open ─ prove the sender, drop replays ──► take_events()
 ```
 
 Pure: time and random bytes come in, what is to be done comes out.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
-from .datagrams import Frame, Reassembler, Source, cut, quoted_frame
+from .datagrams import Frame, Reassembler, Run, Source, cut, leading_frame, quoted_frame
 from .events import Dropped, DuplicateNode, FrameEvent, PacketReceived, PeerEnded, PeerProven, SendControl
 from .refusals import Refusal, Refused
 from .replay import RecentFloor
@@ -71,7 +71,7 @@ class FrameLayer:
         self._quotes_refused = 0
         self._sealed_bytes = 0
 
-    def seal(self, payload: bytes, now: float, to: int = EVERYBODY) -> list[bytes]:
+    def seal(self, payload: bytes, now: float, to: int = EVERYBODY) -> Run:
         """The datagrams of one packet, good for any number of receivers, once; with *to* for that node only.
 
         Raises:
@@ -106,13 +106,35 @@ class FrameLayer:
         self._peers.greet(now)
         self._carry_out(self._peers.take_effects(), now)
 
+    def receive_run(self, run: Run, source: Source, now: float) -> None:
+        """Take any datagrams that arrived from one source; they never raise."""
+        at, end, size = 0, len(run.data), run.size
+        while True:
+            whole = leading_frame(run, at)
+            if whole is None:
+                self.receive(run.data[at : at + size], source, now)
+                at += size
+            else:
+                frame, after = whole
+                self._datagrams_received += -((at - after) // size)
+                at = after
+                self._take(frame, source, now)
+            if at >= end:
+                return
+
     def receive(self, datagram: bytes, source: Source, now: float) -> None:
         """Take any bytes that arrived; they never raise."""
         self._datagrams_received += 1
         try:
             frame = self._reassembler.receive(datagram, source, now)
-            if frame is None:
-                return
+        except Refused as refused:
+            self._drop(Dropped(refused.refusal, source))
+            return
+        if frame is not None:
+            self._take(frame, source, now)
+
+    def _take(self, frame: bytes, source: Source, now: float) -> None:
+        try:
             opened = self._opener.open(frame)
         except Refused as refused:
             self._drop(Dropped(refused.refusal, source))
@@ -158,7 +180,7 @@ class FrameLayer:
             **dropped,
         }
 
-    def _seal(self, kind: FrameKind, payload: bytes, to: int, now: float) -> list[bytes]:
+    def _seal(self, kind: FrameKind, payload: bytes, to: int, now: float) -> Run:
         number = self._sealer.counter
         self._recent.note(number, now)
         self._sealed_bytes += len(payload)

@@ -18,7 +18,9 @@ from totemd.executive.totem.wire.datagrams import (
     FRAME_BYTES_MAX,
     Frame,
     Reassembler,
+    Run,
     cut,
+    leading_frame,
 )
 from totemd.executive.totem.wire.events import PacketReceived
 from totemd.executive.totem.wire.packing import Part, pack, unpack
@@ -99,7 +101,7 @@ def _check_body(data: bytes) -> bool:
 
 def _datagrams() -> Iterator[bytes]:
     yield join_chunks(cut(b"whole", 1472, Frame(1, 1)))
-    pieces = cut(bytes(500), FRAGMENT_OVERHEAD_BYTES + FRAGMENT_BYTES_MIN, Frame(1, 2))
+    pieces = list(cut(bytes(500), FRAGMENT_OVERHEAD_BYTES + FRAGMENT_BYTES_MIN, Frame(1, 2)))
     yield join_chunks(pieces)
     yield join_chunks(reversed(pieces))
 
@@ -116,6 +118,28 @@ def _check_datagrams(data: bytes) -> bool:
         assert reassembler.held_bytes <= 2 * ASSEMBLIES_PER_SOURCE_MAX * FRAME_BYTES_MAX
     reassembler.expire(60.0)
     assert (reassembler.held_bytes, reassembler.next_deadline()) == (0, None)
+    return accepted
+
+
+def _runs() -> Iterator[bytes]:
+    size = FRAGMENT_OVERHEAD_BYTES + FRAGMENT_BYTES_MIN
+    one, two = (cut(bytes(length), size, Frame(1, length)) for length in (3 * FRAGMENT_BYTES_MIN, 500))
+    yield size.to_bytes(2, "big") + one.data + two.data
+
+
+def _check_run(data: bytes) -> bool:
+    """What is taken as one is what its datagrams make one by one."""
+    run, start, accepted = Run(data[2:], int.from_bytes(data[:2], "big") or 1), 0, False
+    while start < len(run.data):
+        found = leading_frame(run, start)
+        if found is None:
+            start += run.size
+            continue
+        frame, end = found
+        reassembler = Reassembler()
+        pieces = Run(run.data[start:end], run.size)
+        assert [reassembler.receive(piece, HERE, 0.0) for piece in pieces] == [None] * (len(pieces) - 1) + [frame]
+        start, accepted = end, True
     return accepted
 
 
@@ -208,6 +232,7 @@ TARGETS = (
     Target("encapsulated-packet", _packet_check(codec.decode_encapsulated), _encapsulated, MSGPACK_BOMBS),
     Target("frame-body", _check_body, _bodies, MSGPACK_BOMBS),
     Target("datagrams", _check_datagrams, _datagrams),
+    Target("runs", _check_run, _runs),
     *(_sealed_target(suite) for suite in Suite),
     Target("frames", _check_frames, _frames),
     Target("sessions", _check_story, _story),
