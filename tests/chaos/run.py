@@ -14,8 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sim"))
 
 from chaoskit.faults import schedule
-from chaoskit.namespaces import obstacle
 from chaoskit.session import Options, Session
+from totemd.testing.namespaces import obstacle
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from chaoskit import namespaces
-from chaoskit.namespaces import obstacle
 from chaoskit.session import Options, Session
-from totemd.testing import wait_until
+from totemd.testing import namespaces, wait_until
+from totemd.testing.namespaces import obstacle
 
 pytestmark = pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "never")
 

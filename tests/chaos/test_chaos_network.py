@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chaoskit import namespaces
 from chaoskit.faults import Fault, Kind
-from chaoskit.namespaces import Namespaces, leftovers, obstacle, remove_leftovers, run
 from chaoskit.weather import Weather, rules, weather
-from totemd.testing import wait_until
+from totemd.testing import namespaces, wait_until
+from totemd.testing.namespaces import Namespaces, leftovers, obstacle, remove_leftovers, run
 
 pytestmark = pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "never")
 
@@ -47,7 +46,7 @@ FOLDERS = f"{Path(__file__).parent}:{Path(__file__).parents[1] / 'sim'}"
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[Namespaces]:
-    with Namespaces(3) as network:
+    with Namespaces(3, one_by_one=True) as network:
         yield network
 
 
@@ -127,7 +126,7 @@ def counted(network: Namespaces, node: int) -> int:
 
 OWNER = """
 import os, sys
-from chaoskit.namespaces import Namespaces
+from totemd.testing.namespaces import Namespaces
 network = Namespaces(2).__enter__()
 print(network.prefix, network._keeper.pid, flush=True)
 sys.stdin.read()
@@ -153,9 +152,9 @@ def test_the_next_run_removes_what_a_killed_keeper_leaves() -> None:
 
 def test_names_of_nobody_are_leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(namespaces, "NAMED", tmp_path)
-    for name in (f"totemd-chaos-{os.getpid()}-1-hub", "totemd-chaos-x-1", f"totemd-chaos-{2**22 + 1}-1-hub", "mine"):
+    for name in (f"totemd-nodes-{os.getpid()}-1-hub", "totemd-nodes-x-1", f"totemd-nodes-{2**22 + 1}-1-hub", "mine"):
         (tmp_path / name).touch()
-    assert leftovers() == [f"totemd-chaos-{2**22 + 1}-1-hub", "totemd-chaos-x-1"]
+    assert leftovers() == [f"totemd-nodes-{2**22 + 1}-1-hub", "totemd-nodes-x-1"]
 
 
 class owner:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from chaoskit import namespaces
+from totemd.testing import namespaces
 
 RUN = Path(__file__).with_name("run.py")
 
@@ -22,7 +22,9 @@ def test_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_tools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda tool: None if tool in ("nft", "ip") else f"/usr/sbin/{tool}")
-    assert namespaces.obstacle.__wrapped__() == ("chaos needs ip, nft; Debian: apt-get install iproute2 nftables")
+    assert namespaces.obstacle.__wrapped__() == (
+        "network namespaces need ip, nft; Debian: apt-get install iproute2 nftables"
+    )
 
 
 def test_without_the_kernels_help(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,4 +39,4 @@ def test_the_command_refuses_with_a_code_of_its_own() -> None:
     environment = {**os.environ, "PATH": "/nonexistent"}
     done = subprocess.run([sys.executable, str(RUN)], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("chaos needs ")
+    assert done.stderr.startswith("network namespaces need ")

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 import psutil
 from chaoskit.faults import KILLS, NETWORK, PAUSES, Fault, Kind
 from chaoskit.members import Members
-from chaoskit.namespaces import Namespaces
 from chaoskit.weather import rules, weather
 from totemd.ipc.errors import NotFound, TotemdError
 from totemd.testing import Cluster, wait_until
+from totemd.testing.namespaces import Namespaces
 
 TICK_SECONDS = 0.05
 """How exactly the schedule is kept."""

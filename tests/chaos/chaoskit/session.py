@@ -17,9 +17,9 @@ from chaoskit.faults import Kind, schedule
 from chaoskit.judge import configurations, judge
 from chaoskit.members import Members
 from chaoskit.memory import GROWTH_MAX, Memory
-from chaoskit.namespaces import Namespaces, leftovers, remove_leftovers
 from simcluster.violation import Violation
 from totemd.testing import Cluster
+from totemd.testing.namespaces import Namespaces, leftovers, remove_leftovers
 
 PORT = 5405
 """corosync's; the namespaces have nobody else in them."""
@@ -123,7 +123,7 @@ class Session:
         """
         for name in remove_leftovers():
             self._say(f"removed what an earlier run had left: {name}")
-        with Namespaces(self._options.nodes) as network:
+        with Namespaces(self._options.nodes, one_by_one=True) as network:
             with self._cluster(network) as cluster:
                 self._live(cluster, network)
                 cluster.stop()

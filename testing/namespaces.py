@@ -1,8 +1,8 @@
-"""A network for the nodes of one run: a namespace for each, and one more that holds the bridge between them.
+"""A network of their own for the nodes of a cluster: a namespace for each, and one more with the bridge between them.
 
-Nothing of it is seen on the machine but the names of the namespaces, `totemd-chaos-PID-SERIAL-…`, PID being that of the
-run.  A keeper process removes them when the run ends, however it ends; should the keeper be killed too, the next run
-does it.
+Nothing of it is seen on the machine but the names of the namespaces, `totemd-nodes-PID-SERIAL-…`, PID being that of the
+program.  A keeper process removes them when the program ends, however it ends; should the keeper be killed too, the
+next program does it (`remove_leftovers`).  Needs root.
 """
 
 from __future__ import annotations
@@ -20,20 +20,23 @@ from types import TracebackType
 
 import psutil
 
-PREFIX = "totemd-chaos-"
-"""Of the names of all namespaces of all runs."""
+PREFIX = "totemd-nodes-"
+"""Of the names of all namespaces of all programs."""
 
 NAMED = Path("/run/netns")
 """Where `ip netns` keeps its names."""
 
 NETWORK = "10.97.0"
-"""Node n is `10.97.0.n`; every run has its own, since the machine is on none of them."""
+"""Node n is `10.97.0.n`; every program has its own, since the machine is on none of them."""
 
 NODES_MAX = 32
 """More would need more than this machine's memory long before they need more addresses."""
 
 TOOLS = {"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux", "unshare": "util-linux"}
 """Program -> Debian's package."""
+
+MTU = 1500
+"""Ethernet's."""
 
 COMMAND_SECONDS = 30.0
 """How long one of the tools may take on a busy machine."""
@@ -60,14 +63,14 @@ _serials = itertools.count(1)
 def obstacle() -> str:
     """Why there can be no such network here, in words for the reader of a skipped test; empty if there can."""
     if os.geteuid() != 0:
-        return "chaos needs root: network namespaces and packet filter rules are not for others"
+        return "network namespaces need root"
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         packages = sorted({TOOLS[tool] for tool in missing})
-        return f"chaos needs {', '.join(missing)}; Debian: apt-get install {' '.join(packages)}"
+        return f"network namespaces need {', '.join(missing)}; Debian: apt-get install {' '.join(packages)}"
     probe = subprocess.run(["unshare", "--net", "sh", "-c", _PROBE], capture_output=True, text=True, check=False)
     if probe.returncode != 0:
-        return f"chaos needs network namespaces, bridges and nftables of the kernel: {probe.stderr.strip()}"
+        return f"network namespaces need veth, bridges and nftables of the kernel: {probe.stderr.strip()}"
     return ""
 
 
@@ -80,12 +83,12 @@ def run(*command: str, stdin: str | None = None) -> str:
 
 
 def leftovers() -> list[str]:
-    """Namespaces of runs that are no more."""
+    """Namespaces of programs that are no more."""
     return sorted(path.name for path in NAMED.glob(f"{PREFIX}*") if not _owner_lives(path))
 
 
 def remove_leftovers() -> list[str]:
-    """Remove what runs that crashed, keeper and all, have left behind; returns the names."""
+    """Remove what programs that crashed, keeper and all, have left behind; returns the names."""
     found = leftovers()
     for name in found:
         with contextlib.suppress(OSError):
@@ -106,11 +109,17 @@ def _owner_lives(path: Path) -> bool:
 
 
 class Namespaces:
-    """`with Namespaces(3) as network:`; nodes 1 to 3 hear each other over a bridge, and nobody else."""
+    """`with Namespaces(3) as network:`; nodes 1 to 3 hear each other over a bridge, and nobody else.
 
-    def __init__(self, nodes: int) -> None:
+    *mtu* is that of all interfaces.  *one_by_one*: datagrams that a node hands over as one buffer are cut before they
+    leave it, so that a packet filter judges each by itself, as a wire would lose them; that costs throughput.
+    """
+
+    def __init__(self, nodes: int, *, mtu: int = MTU, one_by_one: bool = False) -> None:
         if not 1 <= nodes <= NODES_MAX:
-            raise ValueError(f"chaos has 1 to {NODES_MAX} nodes, not {nodes}")
+            raise ValueError(f"a network has 1 to {NODES_MAX} nodes, not {nodes}")
+        self._mtu = mtu
+        self._one_by_one = one_by_one
         self.prefix = f"{PREFIX}{os.getpid()}-{next(_serials)}"
         self.addresses = {node: f"{NETWORK}.{node}" for node in range(1, nodes + 1)}
         self._hub = f"{self.prefix}-hub"
@@ -188,19 +197,19 @@ class Namespaces:
 
     def _make(self) -> None:
         run("ip", "netns", "add", self._hub)
-        hub = ["link add name bridge0 type bridge", "link set bridge0 up"]
+        hub = ["link add name bridge0 type bridge", f"link set bridge0 mtu {self._mtu} up"]
         for node in self.addresses:
             run("ip", "netns", "add", self.name(node))
             hub += [
-                f"link add name port{node} type veth peer name eth0 netns {self.name(node)}",
+                f"link add name port{node} mtu {self._mtu} type veth"
+                f" peer name eth0 mtu {self._mtu} netns {self.name(node)}",
                 f"link set port{node} master bridge0 up",
             ]
         run("ip", "-n", self._hub, "-batch", "-", stdin="\n".join(hub) + "\n")
         for node, address in self.addresses.items():
             inside = [
                 "link set lo up",
-                # Datagrams that are handed over as one buffer would be lost as one; a wire loses them one by one.
-                "link set eth0 gso_max_segs 1",
+                *(["link set eth0 gso_max_segs 1"] if self._one_by_one else []),
                 f"addr add {address}/24 dev eth0",
                 "link set eth0 up",
             ]
