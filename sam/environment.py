@@ -49,3 +49,16 @@ def of_every_instance(
 def of_instance(constant: Mapping[bytes, bytes], name: str, instance: int) -> dict[bytes, bytes]:
     """The environment of one instance."""
     return {**constant, NAME.encode(): name.encode(), INSTANCE.encode(): b"%d" % instance}
+
+
+def of_main(variables: Mapping[bytes, bytes], pid: int) -> dict[bytes, bytes]:
+    """What a command that is run about an instance finds: that instance's environment, and its main process."""
+    return {**variables, MAIN.encode(): b"%d" % pid}
+
+
+def of_turn(variables: Mapping[bytes, bytes], pid: int, detail: str, exit_code: int | None) -> dict[bytes, bytes]:
+    """What a hook finds."""
+    found = {**of_main(variables, pid), DETAIL.encode(): detail.encode(errors="replace")}
+    if exit_code is not None:
+        found[EXIT_CODE.encode()] = b"%d" % exit_code
+    return found

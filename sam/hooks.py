@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 
@@ -27,22 +28,23 @@ class HookRunner:
         self._worker: asyncio.Task[None] | None = None
         self._dropped = 0
 
-    def entered(self, state: str, variables: Mapping[bytes, bytes]) -> None:
-        """The application is in another state now; *variables* describe the turn."""
+    def entered(self, state: str, describe: Callable[[], Mapping[bytes, bytes]]) -> None:
+        """The application is in another state now; *describe* returns the environment that tells of the turn."""
         for hook in self._hooks.hooks:
             if hook.state not in (state, ANY_STATE):
                 continue
             if len(self._waiting) == WAITING_MAX:
                 self._waiting.popleft()
                 self._dropped += 1
-            self._waiting.append((hook.command, {**variables, environment.STATE.encode(): state.encode()}))
+            self._waiting.append((hook.command, {**describe(), environment.STATE.encode(): state.encode()}))
         if self._waiting and self._worker is None:
             self._worker = asyncio.get_running_loop().create_task(self._work())
 
     async def finish(self) -> None:
-        """Let those that wait have their turn; bounded by their number and the timeout of each."""
+        """Let those that wait have their turn, as far as the time of one of them reaches."""
         if self._worker is not None:
-            await self._worker
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._worker, self._hooks.timeout)
 
     def close(self) -> None:
         """Give up what waits, and kill what runs."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from .spec import LogPolicy
@@ -163,6 +163,32 @@ class Capture:
             except BlockingIOError:
                 return
             self._file.write(data, datetime.now(UTC))
+
+
+class Output:
+    """All that is captured of an application; the same file for two descriptors is one pipe."""
+
+    def __init__(self, logs: Mapping[int, LogPolicy], say: Callable[[str], None]) -> None:
+        """
+        Raises:
+            OSError: a file cannot be opened.
+        """
+        self._captures: dict[LogPolicy, Capture] = {}
+        self.descriptors: dict[int, int] = {}
+        """What every instance is given."""
+        try:
+            for number, policy in logs.items():
+                if policy not in self._captures:
+                    self._captures[policy] = Capture(policy, say)
+                self.descriptors[number] = self._captures[policy].writing
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Write down what is still on its way, and no more."""
+        for capture in self._captures.values():
+            capture.close()
 
 
 def adopted_pipe(pid: int, number: int) -> int | None:

@@ -9,12 +9,14 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 WATCHDOG_VARIABLE = "WATCHDOG_USEC"
 """Microseconds within which `WATCHDOG=1` must come; programs send it twice as often (sd_watchdog_enabled(3))."""
+
+WATCHDOG_PID_VARIABLE = "WATCHDOG_PID"
 
 DATAGRAM_BYTES_MAX = 16 * 1024
 """A longer one is dropped."""
@@ -63,6 +65,14 @@ def parse(data: bytes) -> Notice:
             case b"EXTEND_TIMEOUT_USEC" if value.isdigit() and len(value) <= 20:
                 extend = min(int(value) / 1e6, EXTEND_SECONDS_MAX)
     return Notice(ready, beat, failed, status, extend)
+
+
+def without_notify(variables: Mapping[str, str]) -> dict[str, str]:
+    """*variables* without those of this protocol that are meant for one other process: the watchdog of the keeper."""
+    if WATCHDOG_PID_VARIABLE not in variables:
+        return dict(variables)
+    meant_for_keeper = (WATCHDOG_VARIABLE, WATCHDOG_PID_VARIABLE)
+    return {name: value for name, value in variables.items() if name not in meant_for_keeper}
 
 
 def printable(value: bytes) -> str:

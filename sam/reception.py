@@ -75,12 +75,15 @@ class Reception:
         """This application is over."""
         self._wards = {name: each for name, each in self._wards.items() if each is not ward}
 
+    def is_of(self, ward: Ward, pid: int) -> bool:
+        """Whether a process belongs to this application, by the kernel's word."""
+        return pid == ward.main or self._ward_of(pid) is ward
+
     def answer(self, answer: Answer) -> None:
         """Send what the machine has to say."""
         session = answer.caller.session
         assert isinstance(session, Session)
-        payload = (answer.payload,) if answer.payload else ()
-        self._server.send(session, answer.message, *payload)
+        self._server.send(session, answer.message)
 
     def close(self) -> None:
         """Hang up."""
@@ -109,7 +112,7 @@ class Reception:
         if ward is None or ward.instance != instance:
             raise WrongState("this instance of the application has ended")
         caller = Caller(session, session.pid, getattr(message, "request", 0))
-        ward.happen(Called(caller, message, bytes(payload[0]) if payload else b""))
+        ward.happen(Called(caller, message))
 
     def closed(self, session: Session, why: Closed) -> None:
         """Nothing follows from that: whoever is watched, and is gone, gives no sign of life."""

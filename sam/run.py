@@ -36,7 +36,7 @@ from ..ipc.errors import TotemdError
 from ..ipc.messages.sam import Register
 from ..ipc.paths import SAM_SOCKET
 from .children import Children
-from .launch import EXIT_FAILED, Launch
+from .launch import EXIT_FAILED
 from .link import Link, refused_for_good
 from .linux import SignalReader, become_subreaper, suspend_by
 from .options import OPTIONS, RunOptions, run_options
@@ -70,10 +70,7 @@ class SamRun:
         self._children = Children(probe)
         self._reception = Reception(abstract_address(), probe)
         self._app = Supervised(
-            options.name,
-            options.policy,
-            Launch(options.command, reader.mask_before),
-            variables=os.environ,
+            options.spec(os.environ, reader.mask_before),
             run_dir=options.run_dir,
             children=self._children,
             probe=probe,
@@ -106,7 +103,9 @@ class SamRun:
             self._app.name = self._link.name
             self._loop.add_reader(self._reader.fileno(), self._take_signals)
             self._app.begin()
-            return await self._finished
+            code = await self._finished
+            await self._app.settle()
+            return code
         finally:
             self._loop.remove_reader(self._reader.fileno())
             self._app.close()

@@ -15,16 +15,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol, assert_never
 
-from ..ipc.messages.sam import DETAIL_LENGTH_MAX, Progress
+from ..ipc.messages.sam import DETAIL_LENGTH_MAX, AppState, Progress
 from . import environment
 from .children import Children
 from .events import (
     Answer,
     Begin,
+    Called,
     Continue,
     Event,
     Failed,
@@ -34,18 +36,25 @@ from .events import (
     Resumed,
     Scope,
     Signal,
+    Spawned,
     Start,
     StopAsked,
     Suspend,
     WatchQuorum,
+    Why,
 )
 from .family import Family
-from .launch import Launch
+from .helper import Helper
+from .hooks import HookRunner
+from .log import Output
 from .machine import Machine
-from .policy import Policy, Quorum
+from .notify import without_notify
+from .policy import Quorum
 from .probe import Probe
 from .quorum import QuorumWatch
 from .reception import Reception
+from .spec import Spec
+from .vitals import Outlet, Vitals
 from .wording import report_text, signal_name
 
 
@@ -79,11 +88,8 @@ class Supervised:
 
     def __init__(
         self,
-        name: str,
-        policy: Policy,
-        launch: Launch,
+        spec: Spec,
         *,
-        variables: Mapping[str, str],
         run_dir: Path,
         children: Children,
         probe: Probe,
@@ -93,24 +99,32 @@ class Supervised:
         jitter: Callable[[], float],
         instances: int = 0,
     ) -> None:
-        """*variables* is the environment that instances are given, ours added; *jitter* is random in [0, 1); *instances*
-        is how many there were already."""
-        self._policy = policy
+        """*jitter* is random in [0, 1); *instances* is how many there were already.
+
+        Raises:
+            OSError: a log file cannot be opened, or another descriptor is not to be had.
+        """
+        self._policy = policy = spec.policy
         self._host = host
         self._reception = reception
         self._quorum = quorum
         self._loop = asyncio.get_running_loop()
         self._machine = Machine(policy, jitter)
         self._machine.life.instance = instances
-        self._family = Family(name, launch, children, probe, self.happen)
+        self._family = Family(spec.name, spec.launch, children, probe, self.happen)
+        helper = Helper(spec.launch, children, probe)
+        self._vitals = Vitals(spec, helper, Outlet(self._is_ours, self._ready, self.failed, self._said))
+        self._hooks = HookRunner(spec.hooks, helper, host.say)
+        self._output = Output(spec.logs, host.say)
         self._environment = environment.of_every_instance(
-            variables,
+            {**without_notify(spec.variables), **self._vitals.variables()},
             policy=str(policy.words),
             interval_ms=round(policy.interval * 1000),
             run_dir=run_dir,
             socket=reception.address,
         )
         self._detail = ""
+        self._shown: AppState | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -128,7 +142,11 @@ class Supervised:
         life, before = self._machine.life, self._policy
         policy = str(life.policy.words) if life.policy.words != before.words else ""
         interval_ms = round(life.policy.interval * 1000) if life.policy.interval != before.interval else None
-        return Progress(life.state, life.instance, life.pid, self._detail, policy, interval_ms, life.resource)
+        state = self._shown_state(life.state)
+        return Progress(state, life.instance, life.pid, self._detail, policy, interval_ms, life.resource)
+
+    def _shown_state(self, state: AppState) -> AppState:
+        return AppState.UNREADY if state is AppState.RUNNING and not self._vitals.is_ready else state
 
     # -- reception.Ward
 
@@ -161,11 +179,19 @@ class Supervised:
 
     def happen(self, event: Event) -> None:
         """Something has happened to it."""
+        if isinstance(event, Called):
+            self._vitals.beat()
         self._machine.happen(event, self._loop.time())
         self._carry_out()
 
+    async def settle(self) -> None:
+        """Once it is over: let the hooks of its last turns come to their end, in bounded time."""
+        await self._hooks.finish()
+
     def close(self) -> None:
         """Let go of it; what of it still exists, because of a bug or of the kernel, is killed."""
+        self._hooks.close()
+        self._vitals.close()
         if self._timer is not None:
             self._timer.cancel()
         self._reception.dismiss(self)
@@ -173,6 +199,7 @@ class Supervised:
         if self._family.exists:
             self._family.kill()
         self._family.dismiss()
+        self._output.close()
 
     def _expire(self) -> None:
         self._machine.expire(self._loop.time())
@@ -209,6 +236,7 @@ class Supervised:
                     case _:
                         assert_never(effect)
         self._rearm()
+        self._watch()
         self._tell(reports)
         if finished is not None:
             self._host.finished(finished)
@@ -217,7 +245,10 @@ class Supervised:
         if instance > 1:
             self._host.before_restart()
         variables = environment.of_instance(self._environment, self.name, instance)
-        self._machine.happen(self._family.start(variables), self._loop.time())
+        outcome = self._family.start(variables, {**self._output.descriptors, **self._vitals.descriptors()})
+        if isinstance(outcome, Spawned):
+            self._vitals.started(instance, environment.of_main(variables, outcome.pid))
+        self._machine.happen(outcome, self._loop.time())
 
     def _signal(self, number: int, scope: Scope) -> None:
         if scope is Scope.REST:
@@ -240,9 +271,41 @@ class Supervised:
         deadline = self._machine.next_deadline()
         self._timer = None if deadline is None else self._loop.call_at(deadline, self._expire)
 
+    def _watch(self) -> None:
+        life = self._machine.life
+        if life.pid:
+            self._vitals.watch(life.instance, life.state is AppState.RUNNING)
+        else:
+            self._vitals.ended()
+
     def _tell(self, reports: list[Report]) -> None:
         for report in reports:
             if text := report_text(report):
                 self._detail = text[:DETAIL_LENGTH_MAX]
                 self._host.say(text)
+            self._run_hooks(self._shown_state(report.state), report)
+        self._host.turned()
+
+    def _run_hooks(self, state: AppState, report: Report) -> None:
+        if state is not self._shown:
+            self._shown = state
+            self._hooks.entered(state, partial(self._of_turn, report, self._detail))
+
+    def _of_turn(self, report: Report, detail: str) -> dict[bytes, bytes]:
+        variables = environment.of_instance(self._environment, self.name, report.instance)
+        return environment.of_turn(variables, report.pid, detail, report.ending.exit_code if report.ending else None)
+
+    # -- signs of life
+
+    def _is_ours(self, pid: int) -> bool:
+        return self._reception.is_of(self, pid)
+
+    def _ready(self) -> None:
+        life = self._machine.life
+        self._host.say(f"instance {life.instance} is ready")
+        self._run_hooks(AppState.RUNNING, Report(AppState.RUNNING, life.instance, life.pid, Why.SPAWNED))
+        self._host.turned()
+
+    def _said(self, status: str) -> None:
+        self._detail = status
         self._host.turned()
