@@ -87,6 +87,7 @@ bench: install
 
 docs: install
 	$(BIN)/python -m totemd.executive.config.reference > docs/configuration.md
+	$(BIN)/python -m totemd.ipc.reference > docs/protocol-messages.md
 
 clean:
 	rm -rf $(VENV) build dist totemd.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
