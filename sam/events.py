@@ -21,6 +21,8 @@ class Ending:
     code: int = 0
     signal: int = 0
     """0: it ended by itself."""
+    is_known: bool = True
+    """False: nobody learned how; `code` stands for that."""
 
     @property
     def exit_code(self) -> int:
