@@ -28,6 +28,12 @@ CPG_SOCKET = "cpg.sock"
 SAM_SOCKET = "sam.sock"
 """The availability manager; sam-run and applications connect here."""
 
+KEEPER_SOCKET = "keeper.sock"
+"""The keeper of declared applications; the sam process and totemctl connect here."""
+
+KEPT_SOCKET = "kept.sock"
+"""Declared applications speak to their keeper here."""
+
 QUORUM_SOCKET = "quorum.sock"
 """Votes."""
 

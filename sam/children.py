@@ -53,6 +53,8 @@ class Children:
         self._mains: dict[int, Kin] = {}
         self._helpers: dict[int, Callable[[Ending], None]] = {}
         self._strays: dict[int, Kin | None] = {}
+        self._foreign: dict[Kin, Callable[[], list[int]]] = {}
+        """Families whose processes are not ours to wait for, and what finds them."""
 
     def enrol(self, family: Kin) -> None:
         """From now on strays may belong to this family."""
@@ -61,6 +63,7 @@ class Children:
     def dismiss(self, family: Kin) -> None:
         """Nothing of this family is expected any more."""
         self._families.pop(family, None)
+        self._foreign.pop(family, None)
 
     def has_begun(self, family: Kin, pid: int) -> None:
         """A family's main process was started."""
@@ -74,12 +77,33 @@ class Children:
     def strays(self, family: Kin) -> list[int]:
         """The processes of a family that have become children of this one, as they are now."""
         self._look_for_strays()
-        return [pid for pid, owner in self._strays.items() if owner is family]
+        foreign = self._foreign[family]() if family in self._foreign else []
+        return [*foreign, *(pid for pid, owner in self._strays.items() if owner is family)]
 
     def unknown(self) -> list[int]:
         """The strays of which nobody knows whose they are."""
         self._look_for_strays()
         return [pid for pid, owner in self._strays.items() if owner is None]
+
+    def seen_to_end(self, pid: int, ending: Ending, rest: Callable[[], list[int]]) -> None:
+        """A main process that is no child of this one has ended; *rest* finds what it has left behind."""
+        family = self._mains.pop(pid, None)
+        if family is None:
+            return
+        family.ended()
+        self._foreign[family] = rest
+        for owner, event in self._settle({family: ending}):
+            owner.happen(event)
+
+    @property
+    def has_foreigners(self) -> bool:
+        """Whether processes are waited for whose end the kernel does not tell."""
+        return bool(self._foreign)
+
+    def look_for_foreigners(self) -> None:
+        """Tell if they have ended meanwhile."""
+        for owner, event in self._settle({}):
+            owner.happen(event)
 
     def reap(self) -> None:
         """Take away the children that have ended, of any generation, and tell everybody what has happened."""
@@ -112,6 +136,11 @@ class Children:
             return []
         self._look_for_strays()
         left = {owner for owner in self._strays.values() if owner is not None}
+        for family, rest in list(self._foreign.items()):
+            if rest():
+                left.add(family)
+            else:
+                del self._foreign[family]
         events: list[tuple[Kin, Event]] = []
         for family, ending in exits.items():
             self._families[family] = family in left

@@ -20,6 +20,8 @@ def ending_text(ending: Ending | None) -> str:
     """How an instance ended."""
     if ending is None:
         return "ended"
+    if not ending.is_known:
+        return "ended, nobody knows how"
     return f"was killed by {signal_name(ending.signal)}" if ending.signal else f"exited with code {ending.code}"
 
 

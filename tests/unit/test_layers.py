@@ -148,6 +148,10 @@ LAYERS = (
         Layer(f"sam.{name}", (*VOCABULARY, "ipc.messages", "sam"), WORLD)
         for name in ("calls", "events", "life", "machine", "reactions")
     ),
+    *(
+        Layer(f"sam.keeper.{name}", (*VOCABULARY, "ipc.messages", "executive.config.model", "sam.keeper"), WORLD)
+        for name in ("plan", "orders")
+    ),
     Layer("__init__", ("ipc", "services.cpg", "aio")),
     Layer("aio", ("ipc", "services.cpg")),
     Layer("quorum", ("ipc", "services.quorum")),

@@ -1,0 +1,138 @@
+"""Applications that an earlier keeper has started: found again by pid and time of creation, or by their environment.
+
+They are not children of this process: the kernel gave them to init when the earlier keeper died.  So a pidfd tells
+that one has ended, nobody learns its exit code, and what it leaves behind is found by its session, which the keeper
+had made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...ipc.endpoints import open_pidfd
+from .. import environment
+from ..children import Children
+from ..events import Ending
+from ..launch import EXIT_FAILED
+
+POLL_SECONDS = 0.05
+"""How often processes are looked for whose end nobody tells."""
+
+_PROC = Path("/proc")
+_TICKS = os.sysconf("SC_CLK_TCK")
+_STATE, _PARENT, _SESSION, _CREATED = 0, 1, 3, 19
+"""Fields of /proc/PID/stat after the name; see proc(5)."""
+
+
+def created_at(pid: int) -> float | None:
+    """When a process was created, in seconds since the machine's start; None if there is none, or it has ended."""
+    fields = _fields(pid)
+    return None if fields is None or fields[_STATE] in b"ZX" else int(fields[_CREATED]) / _TICKS
+
+
+def is_still(pid: int, created: float) -> bool:
+    """Whether *pid* still is the process that was created then, and has not ended."""
+    return pid > 0 and created_at(pid) == created
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """By what the processes of one instance can be known."""
+
+    name: str
+    instance: int
+    run_dir: Path
+
+    def main(self) -> int:
+        """The main process, if it is known only that it was about to be started; 0 if there is none."""
+        wanted = self._variables()
+        return min((pid for pid, session in _everybody() if session == pid and _has(pid, wanted)), default=0)
+
+    def left_behind(self, main: int) -> list[int]:
+        """What a main process that has ended has left behind: in its session, or with its environment."""
+        wanted = self._variables()
+        # While anybody is in a session, the kernel gives its number to no other process.
+        session_is_ours = main > 0 and _fields(main) is None
+        return [pid for pid, session in _everybody() if (session_is_ours and session == main) or _has(pid, wanted)]
+
+    def _variables(self) -> dict[str, str]:
+        return {
+            environment.NAME: self.name,
+            environment.INSTANCE: str(self.instance),
+            environment.RUN_DIR: os.fspath(self.run_dir),
+        }
+
+
+def _has(pid: int, wanted: Mapping[str, str]) -> bool:
+    with contextlib.suppress(OSError):
+        variables = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        return all(os.fsencode(f"{key}={value}") in variables for key, value in wanted.items())
+    return False
+
+
+def _everybody() -> Iterator[tuple[int, int]]:
+    """Pid and session of every process that has not ended."""
+    for entry in os.listdir(_PROC):
+        fields = _fields(int(entry)) if entry.isdecimal() else None
+        if fields is not None and fields[_STATE] not in b"ZX":
+            yield int(entry), int(fields[_SESSION])
+
+
+def _fields(pid: int) -> list[bytes] | None:
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        # The name may hold anything, blanks and brackets too; the last bracket ends it.
+        return os.read(fd, 4096).rpartition(b")")[2].split()
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+class Adopted:
+    """Watches the adopted main processes, and the sessions of those that have ended."""
+
+    def __init__(self, children: Children) -> None:
+        self._children = children
+        self._loop = asyncio.get_running_loop()
+        self._pidfds: dict[int, int] = {}
+        self._traces: dict[int, Traces] = {}
+        self._polling: asyncio.TimerHandle | None = None
+
+    def watch(self, pid: int, created: float, traces: Traces) -> None:
+        """Tell `Children` when this process has ended, and what it left behind."""
+        self._traces[pid] = traces
+        pidfd = open_pidfd(pid)
+        if pidfd is not None:
+            self._pidfds[pid] = pidfd
+            self._loop.add_reader(pidfd, self._ended, pid)
+        if not is_still(pid, created):  # it was, a moment ago; the pidfd may be another's
+            self._ended(pid)
+
+    def _ended(self, pid: int) -> None:
+        pidfd = self._pidfds.pop(pid, None)
+        if pidfd is not None:
+            self._loop.remove_reader(pidfd)
+            os.close(pidfd)
+        traces = self._traces.pop(pid, None)
+        if traces is None:
+            return
+        self._children.seen_to_end(pid, Ending(EXIT_FAILED, is_known=False), lambda: traces.left_behind(pid))
+        self._poll_again()
+
+    def _poll(self) -> None:
+        self._polling = None
+        self._children.look_for_foreigners()
+        self._poll_again()
+
+    def _poll_again(self) -> None:
+        if self._polling is None and self._children.has_foreigners:
+            self._polling = self._loop.call_later(POLL_SECONDS, self._poll)
