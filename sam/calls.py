@@ -23,7 +23,6 @@ from ..ipc.errors import InvalidArgument, TotemdError, WrongState
 from ..ipc.messages.common import Done, refusal
 from ..ipc.messages.sam import AppState
 from ..ipc.messages.sam_app import (
-    STORED_BYTES_MAX,
     AskMe,
     Beat,
     Check,
@@ -44,6 +43,8 @@ from .policy import Quorum, Words
 CHECKS_PER_INTERVAL = 4
 """As often as corosync's library beats for an event driven application; each fourth check is a full one."""
 
+INSTANCE_ENDED = "this instance of the application has ended"
+
 Reaction = Callable[[Life, Any, Called, float], None]
 
 
@@ -56,9 +57,9 @@ def called(life: Life, event: Called, now: float) -> None:
         answer(life, event.caller, refusal(error, event.caller.request))
 
 
-def answer(life: Life, caller: Caller, message: msgspec.Struct, payload: bytes = b"") -> None:
+def answer(life: Life, caller: Caller, message: msgspec.Struct) -> None:
     """Have something sent to the caller."""
-    life.effects.append(Answer(caller, message, payload))
+    life.effects.append(Answer(caller, message))
 
 
 def done(life: Life, caller: Caller) -> None:
@@ -85,8 +86,8 @@ _COMES_FIRST: dict[tuple[Stage, type[Any]], str] = {
 
 def refuse_without_instance(life: Life, event: Called, now: float) -> None:
     """Something speaks for an instance that has ended."""
-    error = WrongState("this instance of the application has ended")
-    answer(life, event.caller, refusal(error, event.caller.request))
+    if not isinstance(event.message, Beat):
+        answer(life, event.caller, refusal(WrongState(INSTANCE_ENDED), event.caller.request))
 
 
 def overhear(life: Life, message: Beat, event: Called, now: float) -> None:
@@ -202,14 +203,12 @@ def set_warn_signal(life: Life, message: SetWarnSignal, event: Called, now: floa
 
 
 def store(life: Life, message: Store, event: Called, now: float) -> None:
-    if len(event.payload) > STORED_BYTES_MAX:
-        raise InvalidArgument(f"{len(event.payload)} bytes are too many; at most {STORED_BYTES_MAX} can be stored")
-    life.stored = event.payload
+    life.stored = message.data
     done(life, event.caller)
 
 
 def restore(life: Life, message: Restore, event: Called, now: float) -> None:
-    answer(life, event.caller, Stored(event.caller.request), life.stored)
+    answer(life, event.caller, Stored(event.caller.request, life.stored))
 
 
 def mark_failed(life: Life, message: MarkFailed, event: Called, now: float) -> None:

@@ -142,7 +142,6 @@ class Called:
 
     caller: Caller
     message: msgspec.Struct
-    payload: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +236,6 @@ class Answer:
 
     caller: Caller
     message: msgspec.Struct
-    payload: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,10 @@ from ..ipc.channel import Session
 from ..ipc.endpoints import Credentials
 from ..ipc.errors import AccessDenied, WrongState
 from ..ipc.messages.common import Hello
-from ..ipc.messages.sam_app import FROM_APP, ROLE
+from ..ipc.messages.sam_app import FROM_APP, ROLE, Beat
 from ..ipc.server import Closed, Server
 from . import environment
+from .calls import INSTANCE_ENDED
 from .events import Answer, Called, Caller
 from .probe import Probe
 
@@ -110,7 +111,9 @@ class Reception:
         """The application says something."""
         ward, instance = session.state or (None, 0)
         if ward is None or ward.instance != instance:
-            raise WrongState("this instance of the application has ended")
+            if isinstance(message, Beat):
+                return
+            raise WrongState(INSTANCE_ENDED)
         caller = Caller(session, session.pid, getattr(message, "request", 0))
         ward.happen(Called(caller, message))
 

@@ -28,6 +28,7 @@ POLICY_LENGTH_MAX = 32
 Request = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 IntervalMs = Annotated[int, msgspec.Meta(ge=0, le=INTERVAL_MS_MAX)]
 PolicyWords = Annotated[str, msgspec.Meta(min_length=1, max_length=POLICY_LENGTH_MAX)]
+Data = Annotated[bytes, msgspec.Meta(max_length=STORED_BYTES_MAX)]
 SignalNumber = Annotated[int, msgspec.Meta(ge=1, le=64)]
 
 
@@ -77,8 +78,9 @@ class SetWarnSignal(Wire, frozen=True, tag="sam.warn-signal"):
 
 
 class Store(Wire, frozen=True, tag="sam.store"):
-    """Keep payload frame 0 for this instance and later ones; empty: forget (sam_data_store).  Answered with `Done`."""
+    """Keep this for this instance and later ones; empty: forget (sam_data_store).  Answered with `Done`."""
 
+    data: Data
     request: Request = 0
 
 
@@ -115,9 +117,10 @@ class Check(Wire, frozen=True, tag="sam.check"):
 
 
 class Stored(Wire, frozen=True, tag="sam.stored"):
-    """What is kept is payload frame 0; empty if there is nothing."""
+    """What is kept; empty if there is nothing."""
 
     request: int
+    data: bytes
 
 
 FROM_APP = Enrol | StartWatch | StopWatch | Beat | AskMe | SetWarnSignal | Store | Restore | MarkFailed

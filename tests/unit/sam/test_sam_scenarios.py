@@ -1,0 +1,539 @@
+"""SAM's acceptance scenarios whose clock a test can turn, and the table of what an application may say.
+
+The numbers are those of the table in docs/sam.md; scenarios that need real processes are in
+tests/integration/test_sam_acceptance.py.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_sam_machine import CRASH, Story
+from totemd.ipc.errors import InvalidArgument, Status
+from totemd.ipc.messages.common import Done, Refused
+from totemd.ipc.messages.sam import AppState, ResourceState
+from totemd.ipc.messages.sam_app import (
+    FROM_APP,
+    STORED_BYTES_MAX,
+    AskMe,
+    Beat,
+    Check,
+    Enrol,
+    Enrolled,
+    MarkFailed,
+    Restore,
+    SetWarnSignal,
+    StartWatch,
+    StopWatch,
+    Store,
+    Stored,
+)
+from totemd.sam.calls import CALLS
+from totemd.sam.events import (
+    Answer,
+    Begin,
+    Called,
+    Caller,
+    Continue,
+    Effect,
+    Ending,
+    Exited,
+    Finish,
+    Froze,
+    Kill,
+    QuorumChanged,
+    Signal,
+    Spawned,
+    Start,
+    StopAsked,
+    SuspendAsked,
+    Thawed,
+    WatchQuorum,
+)
+from totemd.sam.life import EXIT_FATAL, Stage
+from totemd.sam.policy import BackOff, Intensity, Quorum, Recovery, Words
+from totemd.sam.reactions import OVERSLEPT_SECONDS
+
+AT_ONCE: dict[str, Any] = {
+    "backoff": BackOff(0, 1, 0, 0),
+    "intensity": Intensity(None, 1.0),
+    "warn_signal": signal.SIGTERM,
+}
+"""As corosync restarts: without any wait or limit."""
+T = 2.0
+WARNED = [Signal(signal.SIGTERM), Continue()]
+KILLED = Exited(Ending(signal=9), left_behind=False)
+
+
+class Spoken(Story):
+    """A story with an application that speaks."""
+
+    def __init__(self, **policy: Any) -> None:
+        super().__init__(**{**AT_ONCE, "interval": T, **policy})
+        self.requests = itertools.count(1)
+
+    def say(self, message: msgspec.Struct, *, pid: int = 5, session: str = "one") -> list[Effect]:
+        """What comes of a message."""
+        return self.tell(Called(Caller(session, pid, next(self.requests)), message))
+
+    def ask(self, message: msgspec.Struct, **caller: Any) -> Any:
+        """The answer to a message, which leads to nothing else."""
+        (effect,) = [each for each in self.say(message, **caller) if not isinstance(each, WatchQuorum)]
+        assert isinstance(effect, Answer)
+        return effect.message
+
+    def done(self, *messages: msgspec.Struct) -> Spoken:
+        """Messages that are answered by `Done` or `Enrolled`."""
+        for message in messages:
+            answer = self.ask(message)
+            assert isinstance(answer, Done | Enrolled), answer
+        return self
+
+    def watched(self) -> Spoken:
+        """The instance that runs registers and starts."""
+        return self.done(Enrol(), StartWatch())
+
+    def beats(self, count: int, pause: float = 1.0) -> Spoken:
+        """So many signs of life, at this pace."""
+        for _ in range(count):
+            assert self.wait(pause) == []
+            assert self.say(Beat()) == []
+        return self
+
+    @property
+    def resource(self) -> ResourceState | None:
+        """What cmap shows."""
+        resource = self.machine.life.resource
+        return None if resource is None else resource.state
+
+
+def spoken(**policy: Any) -> Spoken:
+    story = Spoken(**policy)
+    story.run()
+    return story
+
+
+def refused(answer: Any) -> Status:
+    assert isinstance(answer, Refused), answer
+    return answer.status
+
+
+# -- the scenarios
+
+
+def test_s01_silence_for_two_intervals_leads_to_the_next_instance() -> None:
+    story = spoken().watched().beats(10)
+    assert story.wait(T - 0.001) == []
+    assert story.wait(0.002) == WARNED
+    assert story.wait(T - 0.002) == []
+    assert story.wait(0.002) == [Kill()]
+    assert story.tell(KILLED) == [Start(2)]
+
+
+def test_s02_who_is_stopped_may_be_silent() -> None:
+    story = spoken().watched().beats(10).done(StopWatch())
+    assert story.wait(3) == []
+    story.done(StartWatch())
+    assert story.wait(2 * T) == [*WARNED, Kill()]
+    assert story.tell(KILLED) == [Start(2)]
+
+
+def test_s03_registering_twice_is_refused_and_harms_nothing() -> None:
+    story = spoken().done(Enrol())
+    assert refused(story.ask(Enrol())) is Status.WRONG_STATE
+    story.done(StartWatch(), StopWatch(), StartWatch())
+
+
+@pytest.mark.parametrize("message", [StartWatch(), StopWatch(), AskMe(), SetWarnSignal(10), MarkFailed()])
+def test_s04_everything_comes_after_registering(message: msgspec.Struct) -> None:
+    assert refused(spoken().ask(message)) is Status.WRONG_STATE
+
+
+def test_s05_policy_quit_warns_kills_and_restarts_nothing() -> None:
+    story = spoken(recovery=Recovery.QUIT).watched()
+    assert story.wait(2 * T) == [*WARNED, Kill()]
+    assert story.tell(KILLED) == [Finish(137)]
+
+
+def test_s06_interval_0_needs_no_sign_of_life_and_knows_no_limit() -> None:
+    story = spoken(interval=0.0)
+    for instance in range(2, 101):
+        story.watched()
+        assert story.wait(60) == []
+        assert story.tell(Exited(Ending(signal=signal.SIGSEGV), left_behind=False)) == [Start(instance)]
+        story.tell(Spawned(instance))
+    story.done(Enrol())
+    assert story.tell(Exited(Ending(0), left_behind=False)) == [Finish(0)]
+
+
+def test_s07_and_s08_storing_comes_after_registering_and_has_a_limit() -> None:
+    story = spoken()
+    assert refused(story.ask(Store(b"x"))) is refused(story.ask(Restore())) is Status.WRONG_STATE
+    encoded = msgspec.msgpack.encode(Store(bytes(STORED_BYTES_MAX + 1)))
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.msgpack.decode(encoded, type=FROM_APP)
+
+
+def test_s09_what_is_stored_is_what_is_restored() -> None:
+    story = spoken().done(Enrol(), Store(b"long enough"))
+    assert story.ask(Restore()).data == b"long enough"
+    assert story.done(Store(b"short")).ask(Restore()).data == b"short"
+    assert story.done(Store(b"")).ask(Restore()).data == b""
+
+
+def test_s10_stored_data_survive_instances_until_they_are_cleared() -> None:
+    story = spoken().watched().done(Store(b"from 1"))
+    assert story.tell(Exited(CRASH, left_behind=False)) == [Start(2)]
+    story.tell(Spawned(2))
+    assert story.watched().ask(Restore()).data == b"from 1"
+    story.done(Store(b""))
+    story.tell(Exited(CRASH, left_behind=False))
+    story.tell(Spawned(3))
+    assert story.watched().ask(Restore()).data == b""
+
+
+def test_s11_each_fourth_check_is_a_full_one_and_no_answer_is_silence() -> None:
+    story = spoken(interval=0.4).done(Enrol(), AskMe(), StartWatch())
+    full = 0
+    while full < 11:
+        (check,) = story.wait(0.1)
+        assert isinstance(check, Answer) and isinstance(check.message, Check)
+        full += check.message.full
+        if full < 11:
+            assert story.say(Beat()) == []
+    quiet = [each for each in story.wait(0.71) if not isinstance(each, Answer)]
+    assert quiet == [*WARNED, Kill()]
+
+
+@pytest.mark.parametrize(
+    ("interval", "before", "status"),
+    [(0.0, [Enrol()], Status.INVALID_ARGUMENT), (T, [Enrol(), StartWatch()], Status.WRONG_STATE)],
+)
+def test_s12_checks_need_an_interval_and_are_asked_for_before_the_start(
+    interval: float, before: list[msgspec.Struct], status: Status
+) -> None:
+    assert refused(spoken(interval=interval).done(*before).ask(AskMe())) is status
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGKILL], ids=["s13", "s14"])
+def test_s13_and_s14_the_warn_signal_can_be_chosen(number: int) -> None:
+    story = spoken().done(Enrol(), SetWarnSignal(number), StartWatch())
+    assert story.wait(T) == [Signal(number), Continue()]
+    assert story.wait(T) == [Kill()]
+
+
+def test_s15_the_start_waits_for_quorum() -> None:
+    story = spoken()
+    story.done(Enrol(policy="restart+quorum+cmap"))
+    assert story.say(StartWatch()) == []
+    assert story.resource is ResourceState.WAITING
+    assert story.wait(100) == [], "who waits is not watched"
+    (answer,) = story.tell(QuorumChanged(quorate=True))
+    assert isinstance(answer, Answer) and isinstance(answer.message, Done)
+    assert story.resource is ResourceState.RUNNING
+    assert story.wait(T) == WARNED
+
+
+def test_s16_quorum_lost_is_a_failure_and_the_next_instance_waits() -> None:
+    story = spoken()
+    story.tell(QuorumChanged(quorate=True))
+    story.done(Enrol(policy="restart+quorum"), StartWatch())
+    assert story.tell(QuorumChanged(quorate=False)) == WARNED
+    assert story.wait(T) == [Kill()]
+    assert story.tell(KILLED) == [Start(2)]
+    story.tell(Spawned(2))
+    story.done(Enrol(policy="restart+quorum"))
+    assert story.say(StartWatch()) == []
+    (answer,) = story.tell(QuorumChanged(quorate=True))
+    assert isinstance(answer, Answer) and isinstance(answer.message, Done)
+
+
+def test_s16_beats_do_not_put_off_the_end_after_quorum_was_lost() -> None:
+    """Otherwise than corosync, which never kills who ignores the warning and goes on beating."""
+    story = spoken()
+    story.tell(QuorumChanged(quorate=True))
+    story.done(Enrol(policy="restart+quorum"), StartWatch())
+    story.tell(QuorumChanged(quorate=False))
+    story.wait(T - 0.5)
+    story.say(Beat())
+    assert story.wait(0.5) == [Kill()]
+
+
+def test_s16_without_an_interval_it_gets_the_time_of_a_stop() -> None:
+    story = spoken(interval=0.0, stop_timeout=5.0)
+    story.tell(QuorumChanged(quorate=True))
+    story.done(Enrol(policy="restart+quorum"), StartWatch())
+    story.tell(QuorumChanged(quorate=False))
+    assert story.wait(4.9) == []
+    assert story.wait(0.1) == [Kill()]
+
+
+def test_s17_cmap_shows_what_an_application_does() -> None:
+    story = spoken(recovery=Recovery.QUIT, cmap=True)
+    shown = [story.resource]
+    for message in (Enrol(), StartWatch()):
+        story.done(message)
+        shown.append(story.resource)
+    before = story.machine.life.resource
+    story.beats(1)
+    after = story.machine.life.resource
+    assert before is not None and after is not None
+    assert (after.recovery, after.poll_period) == ("quit", 2000)
+    assert after.last_updated - before.last_updated == pytest.approx(1e9, rel=0.01)
+    shown.append(story.done(StopWatch()).resource)
+    running, stopped = ResourceState.RUNNING, ResourceState.STOPPED
+    assert shown == [running, stopped, running, stopped]
+
+
+def test_s18_and_s19_failed_remains_and_a_good_end_does_not() -> None:
+    story = spoken(recovery=Recovery.QUIT, cmap=True).watched().done(StopWatch())
+    assert story.tell(Exited(Ending(0), left_behind=False)) == [Finish(0)]
+    assert story.resource is ResourceState.STOPPED
+    story = spoken(recovery=Recovery.QUIT, cmap=True).watched()
+    story.wait(2 * T)
+    assert story.tell(KILLED) == [Finish(137)]
+    assert story.resource is ResourceState.FAILED
+
+
+def test_s20_each_instance_is_shown_as_running() -> None:
+    story = spoken(cmap=True).watched()
+    for instance in (2, 3):
+        story.wait(2 * T)
+        assert story.tell(KILLED) == [Start(instance)]
+        story.tell(Spawned(instance))
+        assert story.watched().resource is ResourceState.RUNNING
+
+
+def test_s21_who_marks_itself_as_failed_is_killed_and_not_restarted() -> None:
+    story = spoken(cmap=True).watched()
+    answer, kill = story.say(MarkFailed())
+    assert isinstance(answer, Answer) and isinstance(answer.message, Done)
+    assert kill == Kill()
+    assert story.tell(KILLED) == [Finish(EXIT_FATAL)]
+    assert (story.state(), story.resource) == (AppState.FATAL, ResourceState.FAILED)
+
+
+def test_s22_marking_needs_cmap() -> None:
+    assert refused(spoken().watched().ask(MarkFailed())) is Status.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_s23_any_end_while_watched_is_a_failure(code: int) -> None:
+    assert spoken().watched().tell(Exited(Ending(code), left_behind=False)) == [Start(2)]
+
+
+@pytest.mark.parametrize("before", [[Enrol()], [Enrol(), StartWatch(), StopWatch()]])
+def test_s24_an_end_while_not_watched_is_final(before: list[msgspec.Struct]) -> None:
+    assert spoken().done(*before).tell(Exited(Ending(3), left_behind=False)) == [Finish(3)]
+
+
+def test_s24_who_never_registers_is_any_program() -> None:
+    assert spoken().tell(Exited(Ending(3), left_behind=False)) == [Start(2)]
+
+
+def test_s25_policy_quit_hands_the_exit_code_on() -> None:
+    story = spoken(recovery=Recovery.QUIT).watched()
+    assert story.tell(Exited(Ending(5), left_behind=False)) == [Finish(5)]
+
+
+def test_s26_sigterm_to_the_supervisor_takes_the_application_along() -> None:
+    story = spoken().watched()
+    assert story.tell(StopAsked(signal.SIGTERM)) == [Signal(signal.SIGTERM)]
+    assert story.tell(Exited(Ending(0), left_behind=False)) == [Finish(0)]
+
+
+def test_s27_a_late_sign_of_life_puts_the_end_off_and_withdraws_nothing() -> None:
+    story = spoken().watched()
+    assert story.wait(T + 1.5) == WARNED
+    assert story.say(Beat()) == []
+    assert story.state() is AppState.WARNED
+    assert story.wait(T - 0.01) == []
+    assert story.wait(0.02) == [Kill()], "without a second warning"
+
+
+# -- beyond the scenarios
+
+
+def test_quorum_for_any_program_decides_over_the_start_of_instances() -> None:
+    story = Spoken(quorum=Quorum.TO_RUN, cmap=True)
+    assert story.tell(Begin()) == []
+    assert (story.state(), story.resource) == (AppState.WAITING, ResourceState.WAITING)
+    assert story.tell(QuorumChanged(quorate=True)) == [Start(1)]
+    story.tell(Spawned(7))
+    assert story.tell(QuorumChanged(quorate=False)) == WARNED
+    assert story.tell(Exited(Ending(signal=15), left_behind=False)) == []
+    assert story.state() is AppState.WAITING
+    assert story.tell(QuorumChanged(quorate=True)) == [Start(2)]
+
+
+def test_lost_quorum_is_not_counted_as_failing_too_often() -> None:
+    story = Spoken(quorum=Quorum.TO_RUN, intensity=Intensity(1, 60), backoff=BackOff(1, 1, 1, 0))
+    story.tell(QuorumChanged(quorate=True))
+    story.run()
+    for instance in range(2, 6):
+        story.tell(QuorumChanged(quorate=False))
+        story.tell(Exited(Ending(signal=15), left_behind=False))
+        assert story.tell(QuorumChanged(quorate=True)) == [Start(instance)]
+        story.tell(Spawned(instance))
+
+
+def test_an_application_cannot_do_without_the_quorum_that_its_operator_asks_for() -> None:
+    story = Spoken(quorum=Quorum.TO_RUN)
+    story.tell(QuorumChanged(quorate=True))
+    story.run()
+    story.done(Enrol(policy="restart"), StartWatch())
+    assert story.tell(QuorumChanged(quorate=False)) == WARNED
+
+
+def test_where_nobody_counts_votes_the_start_is_refused() -> None:
+    story = spoken()
+    story.done(Enrol(policy="quit+quorum"))
+    story.say(StartWatch())
+    (answer,) = story.tell(QuorumChanged(quorate=False, problem="no provider"))
+    assert isinstance(answer, Answer)
+    assert refused(answer.message) is Status.INVALID_ARGUMENT
+    assert refused(story.ask(StartWatch())) is Status.INVALID_ARGUMENT
+
+
+def test_a_keeper_that_was_away_itself_believes_no_silence_at_once() -> None:
+    story = spoken().watched()
+    story.now += T + 10
+    story.machine.expire(story.now)
+    assert story._effects() == []
+    assert story.say(Beat()) == [], "it was on its way"
+    assert story.wait(T - 0.1) == []
+    story.now += 20
+    story.machine.expire(story.now)
+    assert story.wait(OVERSLEPT_SECONDS) == WARNED
+
+
+def test_nothing_is_expected_of_a_suspended_job() -> None:
+    story = spoken().watched()
+    story.tell(Froze())
+    story.tell(SuspendAsked(signal.SIGTSTP, pass_on=False))
+    assert story.wait(1000) == []
+    story.tell(Thawed())
+    assert story.wait(T - 0.1) == []
+    assert story.wait(0.2) == WARNED
+
+
+def test_a_program_that_becomes_another_registers_anew() -> None:
+    story = spoken().watched().done(Store(b"kept"))
+    assert refused(story.ask(Enrol(), pid=6, session="two")) is Status.WRONG_STATE, "another process may not"
+    assert isinstance(story.ask(Enrol(), session="two"), Enrolled)
+    assert story.wait(100) == [], "it has not started yet"
+    assert story.ask(Restore()).data == b"kept"
+
+
+def test_every_message_is_a_sign_of_life() -> None:
+    story = spoken().watched()
+    for _ in range(5):
+        assert story.wait(T - 0.1) == []
+        story.done(Store(b"x"))
+    assert story.wait(T) == WARNED
+
+
+def test_an_instance_that_has_ended_says_nothing_any_more() -> None:
+    story = spoken(backoff=BackOff(1, 1, 1, 0)).watched()
+    story.tell(Exited(CRASH, left_behind=False))
+    assert story.state() is AppState.BACKOFF
+    assert refused(story.ask(Store(b"late"))) is Status.WRONG_STATE
+    assert story.machine.life.stored == b""
+
+
+def test_what_a_warned_application_stores_is_kept() -> None:
+    story = spoken().watched()
+    assert story.wait(T) == WARNED
+    story.done(Store(b"last words"))
+    story.tell(Exited(Ending(0), left_behind=False))
+    story.tell(Spawned(2))
+    assert story.done(Enrol()).ask(Restore()).data == b"last words"
+
+
+# -- the table
+
+
+def test_the_table_of_calls_is_total() -> None:
+    assert set(CALLS) == set(itertools.product(Stage, get_args(FROM_APP)))
+
+
+MESSAGES = [
+    *(Enrol(), Enrol(interval_ms=500, policy="quit+cmap"), Enrol(policy="restart+quorum"), Enrol(policy="nonsense")),
+    *(StartWatch(), StopWatch(), Beat(), AskMe(), SetWarnSignal(10), Store(b"x"), Store(b""), Restore(), MarkFailed()),
+]
+steps = st.one_of(
+    st.sampled_from(MESSAGES),
+    st.floats(0.01, 3),
+    st.booleans(),
+    st.just("ends"),
+)
+
+
+@given(st.lists(steps, max_size=40), st.sampled_from([0.0, 0.5, 2.0]))
+@settings(max_examples=150, deadline=None)
+def test_every_request_is_answered_once_and_nobody_is_watched_unasked(said: list[Any], interval: float) -> None:
+    story = spoken(interval=interval)
+    answered: list[int] = []
+    asked: list[int] = []
+
+    def note(effects: list[Effect]) -> None:
+        answered.extend(
+            each.message.request
+            for each in effects
+            if isinstance(each, Answer) and isinstance(each.message, Done | Refused | Enrolled | Stored)
+        )
+        for each in effects:
+            if isinstance(each, Start):
+                story.tell(Spawned(each.instance))
+            assert not (isinstance(each, Signal) and life.stage in (Stage.REGISTERED, Stage.WAITING)), (
+                "who is not watched was warned"
+            )
+
+    life = story.machine.life
+    for step in said:
+        match step:
+            case float():
+                note(story.wait(step))
+            case bool():
+                note(story.tell(QuorumChanged(step)))
+            case "ends":
+                note(story.tell(Exited(CRASH, left_behind=False)))
+            case _:
+                request = next(story.requests)
+                if not isinstance(step, Beat):
+                    asked.append(request)
+                note(story.tell(Called(Caller("one", 5, request), step)))
+    assert len(answered) == len(set(answered))
+    assert set(answered) <= set(asked)
+    unanswered = [number for number in asked if number not in answered]
+    assert len(unanswered) <= 1 + life.instance, "at most one start for each instance waits for quorum"
+
+
+# -- the words of a policy
+
+
+@pytest.mark.parametrize("recovery", list(Recovery))
+@pytest.mark.parametrize("quorum", [False, True])
+@pytest.mark.parametrize("cmap", [False, True])
+def test_a_policy_is_read_as_it_is_written(recovery: Recovery, quorum: bool, cmap: bool) -> None:
+    words = Words(recovery, quorum, cmap)
+    assert Words.parse(str(words)) == words
+
+
+@pytest.mark.parametrize("text", ["", "restart+", "+quorum", "restart+quorum+quorum", "quorum", "restart,cmap", "stop"])
+def test_what_is_no_policy_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgument, match="restart or quit would be accepted"):
+        Words.parse(text)
+
+
+def test_the_policy_that_an_application_asks_for_changes_nothing_else() -> None:
+    story = Story().machine.life.policy
+    asked = story.as_asked(Words(Recovery.QUIT, cmap=True), 0.25)
+    assert (asked.recovery, asked.cmap, asked.interval, asked.quorum) == (Recovery.QUIT, True, 0.25, Quorum.IGNORED)
+    assert (asked.stop_timeout, asked.intensity, asked.backoff) == (story.stop_timeout, story.intensity, story.backoff)
