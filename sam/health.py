@@ -119,12 +119,13 @@ class Health:
         self._counts_from = 0.0
         self._over = True
         self._healthy = False
+        self._failed = False
         self._numbers = 0
 
     def begin(self, now: float) -> None:
         """An instance has begun; nothing is known of it."""
         self.pause()
-        self._healthy = False
+        self._healthy = self._failed = False
         self._counts_from = now + self._policy.start_period
         self._states = [_State(self._first_due(check, now)) for check in self._policy.checks]
         self._over = not self._states
@@ -136,10 +137,12 @@ class Health:
         self._over = True
 
     def resume(self, now: float) -> None:
-        """It can again; failures before do not count any more."""
+        """It can again; failures before do not count any more, unless they were too many."""
+        if self._failed or not self._states:
+            return
         for check, state in zip(self._policy.checks, self._states, strict=True):
             state.due, state.successes, state.failures = self._first_due(check, now), 0, 0
-        self._over = not self._states
+        self._over = False
 
     def answered(self, index: int, number: int, problem: str, now: float) -> None:
         """A check has an answer; *problem* is empty if it is a good one."""
@@ -203,8 +206,9 @@ class Health:
         state.failures += 1
         if state.failures >= self._policy.failures:
             times = f" {state.failures} times in a row" if state.failures > 1 else ""
-            self._effects.append(Unhealthy(f"health check {self._policy.checks[index]} failed{times}: {problem}"))
             self.pause()
+            self._failed = True
+            self._effects.append(Unhealthy(f"health check {self._policy.checks[index]} failed{times}: {problem}"))
 
     def _abandon(self, index: int, state: _State) -> None:
         if state.asking:
