@@ -77,10 +77,13 @@ _RECOVERY_OPTIONS = (
     _option(
         RECOVERY,
         "--policy",
-        type=click.Choice([each.value for each in Recovery]),
+        type=types.policy_words,
         default=Recovery.RESTART.value,
         show_default=True,
-        help="What a failure leads to: the next instance, or the end of sam-run with the application's exit code.",
+        metavar="restart|quit[+quorum][+cmap]",
+        help="What a failure leads to: the next instance, or the end of sam-run with the application's exit code.  "
+        "+quorum: runs only while the node is quorate.  +cmap: shown as resources.process.PID.*, and may mark itself "
+        "as failed.",
     ),
     _option(
         RECOVERY,

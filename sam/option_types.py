@@ -13,9 +13,11 @@ from typing import Any
 
 import click
 
+from ..ipc.errors import InvalidArgument
 from ..ipc.messages.sam import APP_NAME_LENGTH_MAX, APP_NAME_PATTERN, AppState
 from .health import Check, Kind
 from .launch import Identity
+from .policy import Words
 from .spec import ANY_STATE, NOTIFY_FD, Hook, ReadyBy
 
 MILLISECONDS_MAX = 2**31 - 1
@@ -63,6 +65,14 @@ def restarts(value: str) -> int | None:
     if not value.isdecimal():
         raise click.BadParameter(f"{value!r} is neither a number, 0 or more, nor {UNLIMITED!r}")
     return int(value)
+
+
+def policy_words(value: str) -> Words:
+    """A policy: `restart`, `quit+quorum`."""
+    try:
+        return Words.parse(value)
+    except InvalidArgument as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def exit_codes(value: str) -> frozenset[int]:

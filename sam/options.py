@@ -18,7 +18,7 @@ from .health import HealthPolicy
 from .launch import Launch
 from .option_table import OPTIONS
 from .option_types import home_of, identity, variables_of_file
-from .policy import BackOff, Intensity, Policy, Recovery
+from .policy import BackOff, Intensity, Policy, Quorum, Words
 from .spec import Hooks, LogPolicy, Readiness, ReadyBy, Spec
 
 __all__ = ["OPTIONS", "RunOptions", "Variables", "automatic_name", "run_options"]
@@ -148,8 +148,11 @@ def run_options(values: dict[str, Any]) -> RunOptions:
 
 
 def _policy(values: dict[str, Any]) -> Policy:
+    words: Words = values["policy"]
     return Policy(
-        recovery=Recovery(values["policy"]),
+        recovery=words.recovery,
+        quorum=Quorum.TO_RUN if words.quorum else Quorum.IGNORED,
+        cmap=words.cmap,
         interval=values["interval"] / 1000,
         warn_signal=values["warn_signal"],
         start_period=values["start_period"] / 1000,
