@@ -152,6 +152,7 @@ LAYERS = (
         Layer(f"sam.keeper.{name}", (*VOCABULARY, "ipc.messages", "executive.config.model", "sam.keeper"), WORLD)
         for name in ("plan", "orders")
     ),
+    Layer("sam.cluster", (*VOCABULARY, "ipc.messages", "sam.cluster"), WORLD),
     Layer("__init__", ("ipc", "services.cpg", "aio")),
     Layer("aio", ("ipc", "services.cpg")),
     Layer("quorum", ("ipc", "services.quorum")),
