@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import contextlib
+import secrets
 from types import TracebackType
 
 from ...ipc.errors import NotMember
@@ -15,11 +16,11 @@ from .effects import Status
 from .errors import OutcomeUnknown
 from .line_view import LineView, OnLeader
 from .policy import Policy
-from .turns import Ask, Entry, Step, Yield, encode, next_step
+from .turns import ENTRY_BITS, Ask, Entry, Step, Yield, encode, next_step, strays
 
 
 class _Line(LineView):
-    """What the two have in common: waiting for the turn."""
+    """What the two have in common: waiting for the turn, and standing only where one wants to stand."""
 
     replica: Replica
 
@@ -32,13 +33,38 @@ class _Line(LineView):
         fence_above: int = 0,
         on_leader: OnLeader | None = None,
     ) -> None:
-        self._moves = asyncio.Event()
+        self._moves, self._changed = asyncio.Event(), asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
         super().__init__(fence_above, on_leader)
         self.replica = Replica(client, group, self._turns, policy, on_status=self._became)
 
     def _moved(self) -> None:
         super()._moved()
         self._moves.set()
+        self._changed.set()
+
+    def _wanted(self) -> Entry | None:
+        """The place in the line that this process wants to have at present."""
+        raise NotImplementedError
+
+    def _correction(self) -> Ask | Yield | None:
+        """What makes the line as this process wants it."""
+        if not self._may_work():
+            return None
+        return next((Yield(entry) for entry in strays(self._turns, self.replica.address, self._wanted())), None)
+
+    async def _enter(self) -> None:
+        await entered(self.replica)
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        while self.replica.status is not Status.CLOSED:
+            self._changed.clear()
+            if (correction := self._correction()) is None:
+                await self._changed.wait()
+                continue
+            with contextlib.suppress(OutcomeUnknown):  # It is tried again if it is still wanted.
+                await self.replica.submit(encode(correction))
 
     async def _wait_for_turn(self, entry: Entry) -> int:
         """Stand in line until it is this entry's turn, for certain; returns the fence."""
@@ -71,6 +97,10 @@ class _Line(LineView):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            # What ended the replica also ended this task; whoever uses the replica is told.
+            await asyncio.gather(self._keeper, return_exceptions=True)
         await self.replica.close()
 
 
@@ -94,10 +124,7 @@ class Lock(_Line):
         even if everybody who had the lock's state is gone.
         """
         super().__init__(client, group, policy, fence_above=fence_above)
-        self._numbers = itertools.count(1)
         self._entry: Entry | None = None
-        self._giving_up: asyncio.Task[None] | None = None
-        """Only so that it is not forgotten."""
 
     @property
     def is_held(self) -> bool:
@@ -117,15 +144,12 @@ class Lock(_Line):
         """
         if self._entry is not None:
             raise RuntimeError("a Lock is acquired by one task at a time: release it first")
-        self._entry = entry = (*self.replica.address, next(self._numbers))
+        self._entry = entry = (*self.replica.address, secrets.randbits(ENTRY_BITS))
         try:
             return await self._wait_for_turn(entry)
         except BaseException:
             self._entry = None
-            if self.replica.status is not Status.CLOSED:
-                self._giving_up = asyncio.create_task(self._give_up_turn(entry))
-                # It fails only if the replica ends meanwhile: who has left the group has left the line.
-                self._giving_up.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._changed.set()
             raise
 
     async def release(self) -> None:
@@ -140,8 +164,11 @@ class Lock(_Line):
         return _Held(self)
 
     async def __aenter__(self) -> Lock:
-        await entered(self.replica)
+        await self._enter()
         return self
+
+    def _wanted(self) -> Entry | None:
+        return self._entry
 
 
 class _Held:
@@ -179,8 +206,7 @@ class Leader(_Line):
         fence_above: int = 0,
     ) -> None:
         """*on_change* is called with the leader, or None while that is unknown, and the fence; all else as `Lock`."""
-        self._standing: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
+        self._number = secrets.randbits(ENTRY_BITS)
         super().__init__(client, group, policy, fence_above=fence_above, on_leader=on_change)
 
     @property
@@ -191,42 +217,21 @@ class Leader(_Line):
     @property
     def is_leader(self) -> bool:
         """Whether this process leads, as far as it has been told."""
-        return self._has_turn(self._entry)
+        return self._has_turn(self._wanted())
 
     async def elected(self) -> int:
         """Wait until this process leads; returns the fence."""
-        return await self._wait_for_turn(self._entry)
+        return await self._wait_for_turn(self._wanted())
 
     async def __aenter__(self) -> Leader:
-        await entered(self.replica)
-        self._standing = asyncio.create_task(self._stand())
+        await self._enter()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._standing is not None:
-            self._standing.cancel()
-            # What ended the replica also ended this task; whoever uses the replica is told.
-            await asyncio.gather(self._standing, return_exceptions=True)
-        await super().__aexit__(kind, error, trace)
+    def _wanted(self) -> Entry:
+        return (*self.replica.address, self._number)
 
-    @property
-    def _entry(self) -> Entry:
-        return (*self.replica.address, 0)
-
-    async def _stand(self) -> None:
+    def _correction(self) -> Ask | Yield | None:
         """Be in the line, again after each time that this member was away."""
-        while self.replica.status is not Status.CLOSED:
-            self._changed.clear()
-            if next_step(self._turns, self._entry, self._may_work()) is Step.ASK:
-                try:
-                    await self.replica.submit(encode(Ask(self._entry, self._seen)))
-                except OutcomeUnknown:
-                    continue
-            else:
-                await self._changed.wait()
-
-    def _moved(self) -> None:
-        super()._moved()
-        self._changed.set()
+        if next_step(self._turns, self._wanted(), self._may_work()) is Step.ASK:
+            return Ask(self._wanted(), self._seen)
+        return super()._correction()

@@ -7,7 +7,7 @@ watches `fileno` and calls `process`.
 from __future__ import annotations
 
 import contextlib
-import itertools
+import secrets
 from collections.abc import Iterator
 from types import TracebackType
 
@@ -20,7 +20,7 @@ from .effects import Status
 from .errors import OutcomeUnknown
 from .line_view import LineView, OnLeader
 from .policy import Policy
-from .turns import Ask, Entry, Step, Yield, encode, next_step
+from .turns import ENTRY_BITS, Ask, Entry, Step, Yield, encode, next_step, strays
 
 
 class _Line(LineView):
@@ -98,8 +98,8 @@ class _Line(LineView):
         if not self._may_work():
             return
         self._posted &= {*self._turns.line, self._wanted()}
-        for entry in self._turns.line:
-            if entry[:2] == self.replica.address and entry != self._wanted() and entry not in self._posted:
+        for entry in strays(self._turns, self.replica.address, self._wanted()):
+            if entry not in self._posted:
                 self._posted.add(entry)
                 self.replica.post(encode(Yield(entry)))
 
@@ -145,7 +145,6 @@ class Lock(_Line):
         *fence_above*: the highest fence that the protected thing has seen, if it remembers; those to come are higher,
         even if everybody who had the lock's state is gone.
         """
-        self._numbers = itertools.count(1)
         self._entry: Entry | None = None
         super().__init__(client, group, policy, fence_above=fence_above, timeout=timeout)
 
@@ -171,7 +170,7 @@ class Lock(_Line):
         """
         if self._entry is not None:
             raise RuntimeError("the lock is held by this object already: release it first")
-        self._entry = entry = (*self.replica.address, next(self._numbers))
+        self._entry = entry = (*self.replica.address, secrets.randbits(ENTRY_BITS))
         try:
             return self._wait_for_turn(entry, timeout)
         except BaseException:
@@ -247,6 +246,7 @@ class Leader(_Line):
 
         *on_change* is called with the leader, or None while that is unknown, and the fence; all else as `Lock`.
         """
+        self._number = secrets.randbits(ENTRY_BITS)
         super().__init__(client, group, policy, fence_above=fence_above, timeout=timeout, on_leader=on_change)
         self._tidy()
 
@@ -275,7 +275,7 @@ class Leader(_Line):
         return self
 
     def _wanted(self) -> Entry:
-        return (*self.replica.address, 0)
+        return (*self.replica.address, self._number)
 
     def _tidy(self) -> None:
         """Be in the line, again after each time that this member was away."""

@@ -14,7 +14,10 @@ from ...ipc.strict import decode_strictly
 from .errors import Rejected
 
 Entry = tuple[int, int, int]
-"""Node, pid and a number that the process gives."""
+"""Node, pid and a number drawn by chance: the next process with that pid must not take over the turn of this one."""
+
+ENTRY_BITS: Final = 62
+"""Of that number."""
 
 FENCE_MAX: Final = 2**62
 """A fence fits a signed number of 64 bits wherever it is kept."""
@@ -112,3 +115,8 @@ def next_step(turns: Turns, entry: Entry, active: bool) -> Step:
     if turns.first == entry:
         return Step.VERIFY
     return Step.WAIT if entry in turns.line else Step.ASK
+
+
+def strays(turns: Turns, me: Address, wanted: Entry | None) -> list[Entry]:
+    """Places in the line that *me* does not want: given up since, or of an earlier process with its pid."""
+    return [entry for entry in turns.line if Address(*entry[:2]) == me and entry != wanted]

@@ -10,11 +10,12 @@ from typing import Any
 
 from stage import Actor
 from storm import Storm
+from totemd.ipc.ids import Address
 from totemd.services.replica.driver import Outcome
 from totemd.services.replica.effects import Status
 from totemd.services.replica.errors import OutcomeUnknown
 from totemd.services.replica.policy import Policy
-from totemd.services.replica.turns import Ask, Entry, Step, Turns, Yield, encode, next_step
+from totemd.services.replica.turns import ENTRY_BITS, Ask, Entry, Step, Turns, Yield, encode, next_step, strays
 
 
 class Clerk(Actor):
@@ -25,7 +26,6 @@ class Clerk(Actor):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.numbers = itertools.count(1)
         self.wanted: Entry | None = None
         self.fence = 0
         """Of the lock that is held; 0: none is."""
@@ -58,13 +58,20 @@ class Clerk(Actor):
         if self.fence:
             self.give_up()
         elif self.wanted is None:
-            self.wanted = (self.node.node_id, self.pid, next(self.numbers))
+            self.wanted = self.new_entry()
         elif self.stage.random.random() < 0.1:
             self.give_up()
         self.go_on()
         return None
 
+    def new_entry(self) -> Entry:
+        return (self.node.node_id, self.pid, self.stage.random.getrandbits(ENTRY_BITS))
+
     def go_on(self) -> None:
+        if self.may_work:
+            for stray in strays(self.turns, Address(self.node.node_id, self.pid), self.wanted):
+                if not any(entry == stray for _, entry in self.asked.values()):
+                    self.submit(None, stray, encode(Yield(stray)))
         wanted = self.wanted
         if wanted is None or self.fence or any(entry == wanted for _, entry in self.asked.values()):
             return
@@ -139,7 +146,7 @@ class LineStorm(Storm):
                 if clerk.fence:
                     clerk.give_up()
                 elif not clerk.served and clerk.wanted is None:
-                    clerk.wanted = (clerk.node.node_id, clerk.pid, next(clerk.numbers))
+                    clerk.wanted = clerk.new_entry()
                 clerk.go_on()
                 self.stage.settle()
                 self.check()
