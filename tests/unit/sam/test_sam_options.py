@@ -85,7 +85,7 @@ def test_signals_as_kill_takes_them(word: str) -> None:
         (["--name", "a b", "app"], "letters, digits"),
         (["--name", "", "app"], "1 to 64"),
         (["--name", "x" * 65, "app"], "1 to 64"),
-        (["--policy", "maybe", "app"], "'restart', 'quit'"),
+        (["--policy", "maybe", "app"], "restart or quit would be accepted"),
         (["--nmae", "web", "app"], "--name"),
         ([], "COMMAND"),
     ],
