@@ -12,6 +12,7 @@ import msgspec
 
 from ...ipc.errors import MalformedMessage
 from ...ipc.messages.sam import AppName, Instance, Pid
+from ...ipc.messages.sam_singleton import HANDED_BYTES_MAX, Fence
 from ...ipc.strict import decode_strictly
 from .timing import HOLD_SECONDS_MAX
 
@@ -23,9 +24,6 @@ VERSION = 1
 CANDIDATES_MAX = 256
 """Candidates of one node."""
 
-STORED_BYTES_MAX = 256 * 1024
-"""Longest data that an application hands over to its successor on another node."""
-
 STORED_NAMES_MAX = 64
 """Singletons whose data is kept; that of the oldest terms is dropped first."""
 
@@ -35,8 +33,6 @@ APPS_PER_MESSAGE_MAX = 1_000
 FENCE_MAX = 2**53 - 1
 """The highest fencing token: every language and JSON can hold it."""
 
-Fence = Annotated[int, msgspec.Meta(ge=0, le=FENCE_MAX)]
-"""Number of a term; 0: none."""
 Rank = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Word = Annotated[str, msgspec.Meta(max_length=32)]
@@ -115,7 +111,7 @@ class Stored(Telling, frozen=True, tag="stored"):
     name: AppName
     fence: Fence
     version: Number
-    data: Annotated[bytes, msgspec.Meta(max_length=STORED_BYTES_MAX)]
+    data: Annotated[bytes, msgspec.Meta(max_length=HANDED_BYTES_MAX)]
 
 
 class SharedApp(msgspec.Struct, frozen=True, array_like=True):

@@ -13,7 +13,8 @@ from typing import Annotated
 import msgspec
 
 from ...ipc.messages.sam import AppName
-from .messages import FENCE_MAX, Claim, Fence, Vote
+from ...ipc.messages.sam_singleton import Fence
+from .messages import FENCE_MAX, Claim, Vote
 from .timing import HOLD_SECONDS_MAX, milliseconds
 
 PROMISES_MAX = 256

@@ -7,14 +7,13 @@ successor if it dies while the node runs; after a restart of the node it is void
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 import struct
 from pathlib import Path
 
 import msgspec
 
+from ...executive.runtime.files import read_file, replace_file
 from ...ipc.errors import OperationFailed
 from .wire import Record
 
@@ -45,7 +44,7 @@ class Store:
         Raises:
             OperationFailed: the file cannot be read, or holds something else.
         """
-        content = _read(self.tracking_path)
+        content = read_file(self.tracking_path)
         if content is None:
             return 0
         if len(content) != _TRACKED.size:
@@ -57,12 +56,12 @@ class Store:
 
     def track(self, expected: int) -> None:
         """Keep the highest expected votes; they are on disk when this returns.  Raises OperationFailed."""
-        _replace(self.tracking_path, _TRACKED.pack(expected), durable=True)
+        replace_file(self.tracking_path, _TRACKED.pack(expected), durable=True)
 
     def memory(self) -> Record | None:
         """What a predecessor knew during this run of the node; None if there was none, or its file is damaged."""
         try:
-            content = _read(self.memory_path)
+            content = read_file(self.memory_path)
             memory = None if content is None else msgspec.msgpack.decode(content, type=_Memory)
         except (OperationFailed, msgspec.MsgspecError, UnicodeDecodeError):
             return None
@@ -70,7 +69,7 @@ class Store:
 
     def remember(self, record: Record) -> None:
         """Keep this for a successor.  Raises OperationFailed."""
-        _replace(self.memory_path, msgspec.msgpack.encode(_Memory(self._life, record)), durable=False)
+        replace_file(self.memory_path, msgspec.msgpack.encode(_Memory(self._life, record)), durable=False)
 
 
 def life_of(pid: int) -> str:
@@ -84,42 +83,3 @@ def life_of(pid: int) -> str:
     except OSError:
         return f"{pid}:{secrets.token_hex(8)}"  # a name that nobody has had, so that no memory is believed
     return f"{boot}:{pid}:{int(fields[_START_TICKS])}"
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise OperationFailed(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _replace(path: Path, content: bytes, *, durable: bool) -> None:
-    temporary = path.with_name(path.name + ".new")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(temporary, "wb", opener=_private) as file:
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-        if durable:
-            _sync_directory(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OperationFailed(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def _private(name: str, flags: int) -> int:
-    return os.open(name, flags | os.O_CLOEXEC, 0o600)
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

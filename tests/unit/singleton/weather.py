@@ -72,10 +72,12 @@ class Weather:
             case "stop and part":
                 machine.pause_process(self.rng.choice(("sam", "runner")), self.rng.choice((1.0, 2.5)))
                 self.world.later(self.rng.uniform(0.0, 0.5), lambda: self.isolate(machine))
+                self.world.run(5.0)
             case "lag and part":
                 machine.lag = self.rng.choice((0.3, 1.0))
                 self.world.later(self.rng.uniform(0.5, 1.5), lambda: self.isolate(machine))
                 self.world.later(3.0, lambda: setattr(machine, "lag", 0.0))
+                self.world.run(5.0)
             case "calm":
                 self.world.run(self.world.timing.failover(0.5) * self.rng.random())
 
