@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..ipc.errors import InvalidArgument
 from ..ipc.messages.control import AppInfo
-from ..ipc.messages.sam import APP_NAME_LENGTH_MAX, AppState, Progress, Register
+from ..ipc.messages.sam import APP_NAME_LENGTH_MAX, AppState, Limits, Progress, Register
 from .probe import Finding, Process
 
 ENDED_KEPT_MAX = 100
@@ -43,6 +43,7 @@ class App:
     runner_pid: int
     """Its sam-run, by the kernel's word."""
     progress: Progress
+    limits: Limits = field(default_factory=Limits)
     runner: Process | None = None
     process: Process | None = None
     """Its main process; None while there is none, or none that can be seen."""
@@ -52,6 +53,8 @@ class App:
     """The instance that something has been said or done about already."""
     is_kept: bool = True
     """Its sam-run is there."""
+    is_declared: bool = False
+    """It is one of the configuration's; the keeper keeps it."""
     is_held: bool = False
     """It and its sam-run are stopped, so that the latter cannot say so."""
 
@@ -115,7 +118,7 @@ class Registry:
         """
         name = self._free_name(message, runner_pid)
         self.apps.pop(name, None)
-        app = App(name, message.policy, message.interval_ms / 1000, runner_pid, message.progress)
+        app = App(name, message.policy, message.interval_ms / 1000, runner_pid, message.progress, message.limits)
         self.apps[name] = app
         return app
 
