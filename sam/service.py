@@ -34,6 +34,7 @@ from ..ipc.messages.sam import (
 )
 from ..ipc.paths import SAM_SOCKET
 from ..ipc.server import Closed, Server
+from .limit_watch import LimitWatch
 from .link import ROLE as SAM_RUN
 from .probe import Finding, Probe, Process, PsutilProbe
 from .registry import App, Registry, Verdict
@@ -74,6 +75,7 @@ class SamProcess:
         self._watch: asyncio.TimerHandle | asyncio.Handle | None = None
         self._to_look_at: list[App] = []
         self._took = 0.0
+        self._limits = LimitWatch(self._registry.watched, self._exceeded)
         self._metrics = self._numbers()
         self._restarts = self._metrics.counter("sam_restarts", "Instances after the first that were started.")
         self._recoveries = self._metrics.counter("sam_recoveries", "Failures that were seen from outside.")
@@ -107,6 +109,7 @@ class SamProcess:
 
     async def stop(self) -> None:
         """Stop serving.  Applications go on: their sam-runs keep them."""
+        self._limits.close()
         if self._watch is not None:
             self._watch.cancel()
         if self._server is not None:
@@ -226,7 +229,7 @@ class SamProcess:
         runner = app.runner.look() if app.runner is not None and finding is Finding.STOPPED else Finding.ALIVE
         match app.judge(finding, runner, self._loop.time()):
             case Verdict.RECOVER:
-                self._recover(app)
+                self._recover(app, f"stopped for {app.interval:g} s or longer, seen from outside")
             case Verdict.UNREAPED:
                 self._log.warning(
                     "the process has ended, and its sam-run has not noticed", app=app.name, sam_run=app.runner_pid
@@ -235,9 +238,12 @@ class SamProcess:
                 self._registry.lose(app)
                 self._log.err("the application without a sam-run has ended", app=app.name)
 
-    def _recover(self, app: App) -> None:
+    def _exceeded(self, app: App, problem: str) -> None:
+        if app.is_kept:
+            self._recover(app, f"over its limit, {problem}")
+
+    def _recover(self, app: App, why: str) -> None:
         self._recoveries.add()
-        why = f"stopped for {app.interval:g} s or longer, seen from outside"
         self._log.warning("failed", app=app.name, instance=app.progress.instance, pid=app.progress.pid, because=why)
         if (session := self._sessions.get(app)) is not None:
             self._send(session, Recover(app.progress.instance, why))
@@ -254,6 +260,9 @@ class SamProcess:
                 state=state.value,
             )
         metrics.gauge("sam_look_seconds", "How long the last look at all applications took.", lambda: self._took)
+        metrics.gauge(
+            "sam_limits_seconds", "How long the last look at applications with limits took.", lambda: self._limits.took
+        )
         return metrics
 
 
