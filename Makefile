@@ -83,7 +83,7 @@ fuzz: install $(BIN)/.fuzz-needs
 	$(BIN)/python tests/fuzz/run.py fuzz --minutes $(MINUTES)
 
 bench: install
-	$(BIN)/python bench/throughput.py
+	$(BIN)/python bench/canonical.py --quick
 
 docs: install
 	$(BIN)/python -m totemd.executive.config.reference > docs/configuration.md

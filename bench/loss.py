@@ -8,7 +8,6 @@ each time, so that a share compares figures that lie seconds apart; the median o
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import statistics
 import subprocess
@@ -16,12 +15,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from throughput import SENDER, Members, machine
+from benchkit.account import machine
+from benchkit.members import Members
+from benchkit.systems import percentile
 from totemd.testing import Cluster, Value
 
+SENDER = 1
 PINGS = 1_500
+PING_BYTES = 64
 IDLE_PINGS = 200
-IDLE_PAUSE_MS = 120
+IDLE_PAUSE_SECONDS = 0.12
 """Silence before a message to a ring at rest; longer than the rotations after which the token is held."""
 
 EVENTS = ("token.visited", "token.resent", "token.repeated", "token.requested", "mcast.retransmitted", "mcast.known")
@@ -43,22 +46,12 @@ def shares(samples: Samples) -> dict[str, dict[str, float]]:
     }
 
 
-def flow(members: Members, size: int, seconds: float) -> float:
-    """Messages per second of the slowest member."""
-    results = members.run(f"flow {size} {round(1000 * seconds)} {SENDER}")
-    if len({(each["received"], each["bytes"], each["chain"]) for each in results}) != 1:
-        raise SystemExit(f"the members did not receive the same: {results}")
-    return float((results[0]["received"] - 1) / max(each["seconds"] for each in results))
-
-
-def delays(members: Members, line: str) -> dict[str, float]:
+def delays(members: Members, count: int, pause: float = 0.0) -> dict[str, float]:
     """Milliseconds at the sender (there and back) and at the slowest of the others."""
-    at_sender, *others = [each["delays_us"] for each in members.run(line)]
-    far = max(others, key=statistics.median, default=at_sender)
     return {
-        f"{place}_{name}_ms": round(sorted_us[int(len(sorted_us) * point)] / 1000, 2)
-        for place, sorted_us in (("sender", at_sender), ("far", far))
-        for name, point in (("median", 0.5), ("p99", 0.99), ("max", 1 - 1e-9))
+        f"{place}_{name}_ms": round(percentile(sorted_us, share) / 1000, 2)
+        for place, sorted_us in members.ping(PING_BYTES, count, SENDER, pause).items()
+        for name, share in (("median", 0.5), ("p99", 0.99), ("max", 1.0))
     }
 
 
@@ -78,15 +71,15 @@ def measure(cluster: Cluster, members: Members, options: argparse.Namespace) -> 
             cluster.loss(float(rate) / 100)
             for size in options.sizes:
                 before = repairs(cluster)
-                figure = flow(members, size, options.seconds)
+                figure = members.flood(size, options.seconds, [SENDER])["messages_per_second"]
                 floods[f"{size} B"][rate].append(figure)
                 rated = f"{figure:.0f} messages/s, {figure * size / 1e6:.2f} MB/s"
                 say(f"round {number + 1}: loss {rate} %, {size} B: {rated}")
                 say("    " + ", ".join(f"{event} {count - before[event]}" for event, count in repairs(cluster).items()))
             if options.latency:
                 figures = {
-                    "busy": delays(members, f"ping {PINGS} {SENDER}"),
-                    "idle": delays(members, f"idle {IDLE_PINGS} {IDLE_PAUSE_MS} {SENDER}"),
+                    "busy": delays(members, PINGS),
+                    "idle": delays(members, IDLE_PINGS, IDLE_PAUSE_SECONDS),
                 }
                 latency[rate].append(figures)
                 say(f"round {number + 1}: loss {rate} %, latency {figures}")
@@ -117,7 +110,7 @@ def main() -> None:
     parser.add_argument("--peer", metavar="COMMAND", help="also run this; it prints JSON with another system's figures")
     options = parser.parse_args()
     extra: dict[str, Value] = dict(each.split("=", 1) for each in options.set)
-    with Cluster(options.nodes, options=extra) as cluster, contextlib.closing(Members(cluster)) as members:
+    with Cluster(options.nodes, options=extra) as cluster, Members(cluster) as members:
         report = {"machine": machine(), "nodes": options.nodes, **measure(cluster, members, options)}
     if options.peer:
         report["peer"] = peer_report(options.peer)

@@ -1,0 +1,1 @@
+"""What the scripts of this folder share: clusters, members, accounts, the workload, tables and plots."""
