@@ -31,6 +31,9 @@ SAM_SOCKET = "sam.sock"
 KEEPER_SOCKET = "keeper.sock"
 """The keeper of declared applications; the sam process and totemctl connect here."""
 
+KEEPER_LOCK = "keeper.lock"
+"""Held by the keeper as long as it runs; names its pid."""
+
 KEPT_SOCKET = "kept.sock"
 """Declared applications speak to their keeper here."""
 

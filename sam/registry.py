@@ -122,6 +122,17 @@ class Registry:
         self.apps[name] = app
         return app
 
+    def declare(self, app: App) -> bool:
+        """Put an application of the configuration on the list; whether its name was free."""
+        taken = self.apps.get(app.name)
+        self.apps[app.name] = app
+        app.is_declared = True
+        return taken is None or (taken.process is None and not taken.is_kept)
+
+    def release(self, app: App) -> None:
+        """An application of the configuration is none any more."""
+        self._remove(app)
+
     def turn(self, app: App, progress: Progress, process: Process | None) -> None:
         """An application's sam-run says where it stands."""
         self.restarts += max(0, progress.instance - max(app.progress.instance, 1))

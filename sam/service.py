@@ -35,6 +35,8 @@ from ..ipc.messages.sam import (
 from ..ipc.paths import SAM_SOCKET
 from ..ipc.server import Closed, Server
 from .limit_watch import LimitWatch
+from .keeper.attendant import Attendant
+from .keeper.listing import Listing
 from .link import ROLE as SAM_RUN
 from .probe import Finding, Probe, Process, PsutilProbe
 from .registry import App, Registry, Verdict
@@ -70,6 +72,13 @@ class SamProcess:
         self._probe = PsutilProbe() if probe is None else probe
         self._gate = Gate(context.configuration.access, context.log)
         self._registry = Registry()
+        self._listing = Listing(self._registry, self._probe, context.log)
+        self._attendant = Attendant(
+            context.run_dir,
+            context.log,
+            listed=self._listing.listed,
+            turned=lambda turn: self._listing.turned(turn, self._loop.time()),
+        )
         self._sessions: dict[App, Session] = {}
         self._server: Server[ToSam] | None = None
         self._watch: asyncio.TimerHandle | asyncio.Handle | None = None
@@ -90,10 +99,12 @@ class SamProcess:
             self._context.run_dir / SAM_SOCKET, TO_SAM, self, node_id=self._node_id, mode=SHARED_SOCKET_MODE
         )
         self._watch = self._loop.call_later(WATCH_SECONDS, self._begin_look)
+        self._attendant.declare(self._context.configuration.apps)
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Take over who may connect; who is connected stays."""
         self._gate.rules = configuration.access
+        self._attendant.declare(configuration.apps)
 
     def answer(self, question: Question) -> Answer:
         """The applications of this node, or this process's numbers."""
@@ -108,7 +119,10 @@ class SamProcess:
                 raise NotFound("the sam process knows applications only")
 
     async def stop(self) -> None:
-        """Stop serving.  Applications go on: their sam-runs keep them."""
+        """Stop serving.  Applications go on: their sam-runs keep them.  Those of the configuration end if the node does."""
+        if self._context.node_stops():
+            await self._attendant.leave(self._context.still_stopping)
+        self._attendant.close()
         self._limits.close()
         if self._watch is not None:
             self._watch.cancel()
@@ -207,6 +221,7 @@ class SamProcess:
     # -- the look from outside
 
     def _begin_look(self) -> None:
+        self._listing.look()
         self._to_look_at, self._took = self._registry.watched(), 0.0
         self._look_at_some()
 
@@ -247,6 +262,8 @@ class SamProcess:
         self._log.warning("failed", app=app.name, instance=app.progress.instance, pid=app.progress.pid, because=why)
         if (session := self._sessions.get(app)) is not None:
             self._send(session, Recover(app.progress.instance, why))
+        elif app.is_declared:
+            self._attendant.fail(app.name, app.progress.instance, why)
 
     # -- numbers
 

@@ -22,6 +22,9 @@ MODULES = {
 }
 """Child of the executive -> the module it is started as."""
 
+KEEPER = "totemd.sam.keeper"
+"""The module of the process that keeps declared applications; it outlives the executive."""
+
 EXECUTIVE = "executive"
 """The name of the executive itself where a process of a node is meant."""
 
@@ -59,9 +62,15 @@ def kill(executive: int) -> None:
 
 
 def kill_orphans(run_dir: str) -> None:
-    """SIGKILL children that an executive which has ended left behind; they would go by themselves within a second."""
-    orphans = [each for each in mentioning(run_dir) if set(MODULES.values()) & set(_command(each))]
+    """SIGKILL what an executive that has ended left behind.
+
+    Its children would go by themselves within a second; the keeper of declared applications, and these, would stay.
+    """
+    orphans = [each for each in mentioning(run_dir) if {*MODULES.values(), KEEPER} & set(_command(each))]
     send(orphans, signal.SIGKILL)
+    apps = [each for each in psutil.process_iter() if _kept_for(each) == run_dir]
+    send(apps, signal.SIGKILL)
+    orphans += apps
     wait_until(lambda: not any(is_alive(each) for each in orphans), DEATH_SECONDS, f"{orphans} have been killed")
 
 
@@ -83,6 +92,14 @@ def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
 def mentioning(text: str) -> list[psutil.Process]:
     """All processes of this machine whose command line holds *text*: how leftovers are found."""
     return [each for each in psutil.process_iter() if any(text in word for word in _command(each))]
+
+
+def _kept_for(process: psutil.Process) -> str:
+    """The run directory of the node that an application belongs to; empty if it is none."""
+    try:
+        return process.environ().get("TOTEMD_SAM_RUN_DIR", "")
+    except (psutil.Error, OSError):
+        return ""
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -49,6 +49,7 @@ from ...ipc.messages.control import (
     Reconfigure,
     RingAnswer,
     RingQuestion,
+    StillStopping,
     Stop,
 )
 from ...ipc.paths import EXECUTIVE_SOCKET
@@ -93,6 +94,11 @@ class ChildContext:
     report_fatal: Callable[[str], None] = field(default=_nobody_listens, repr=False)
     leave_obituary: Callable[[Obituary], None] = field(default=lambda _: None, repr=False)
     """Have the executive send something once this process has ended."""
+
+    node_stops: Callable[[], bool] = field(default=lambda: False, repr=False)
+    """Whether somebody has stopped the node; not if this process ends because it, or the node, has failed."""
+    still_stopping: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Tell the executive, during `stop`, that this takes its time: it waits as long again as for the stop itself."""
 
     at_bug: list[Callable[[BaseException], None]] = field(default_factory=list, repr=False)
     """What the program wants called, besides the log line, with the exception that ends its process."""
@@ -192,6 +198,7 @@ class _Child:
         self._ready = False
         self._reloaded: msgspec.Raw | None = None
         self._doomed = False
+        self._node_stops = False
         self._at_bug: list[Callable[[BaseException], None]] = []
         self.finished: asyncio.Future[int] = self._loop.create_future()
         self._loop.set_exception_handler(self._mishap)
@@ -222,7 +229,8 @@ class _Child:
                 self._configure(message, payload)
             case Reconfigure(raw):
                 self._reconfigure(raw)
-            case Stop():
+            case Stop(failed):
+                self._node_stops = not failed
                 self._finish(EXIT_DONE)
             case RingQuestion() | GroupsQuestion() | AppsQuestion() | QuorumQuestion():
                 self._answer(message)
@@ -255,6 +263,8 @@ class _Child:
             logging.get_logger(self._name),
             self._fatal,
             self._send,
+            lambda: self._node_stops,
+            lambda: self._send(StillStopping()),
         )
         self._at_bug = context.at_bug
         self._starting = self._loop.create_task(self._start(context))

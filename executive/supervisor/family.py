@@ -24,7 +24,9 @@ from ...ipc.messages.control import (
     ProcessInfo,
     QuorumAnswer,
     Ready,
+    ResourcesAnswer,
     RingAnswer,
+    StillStopping,
     Stop,
 )
 from ..runtime.logging import Logger
@@ -154,11 +156,13 @@ class Family:
             case Fatal(reason):
                 self._log.crit(f"{child} cannot go on, and starting it again would not help", reason=reason)
                 self._do(self._plan.fatal(child, reason, now))
+            case StillStopping():
+                self._do(self._plan.still_stopping(child, now))
             case Obituary():
                 self._obituaries.keep(child, message)
             case RingAnswer() | GroupsAnswer() | AppsAnswer() | QuorumAnswer() | MetricsAnswer():
                 self.questions.answered(child, message)
-            case BlackboxAnswer() | Refused():
+            case ResourcesAnswer() | BlackboxAnswer() | Refused():
                 self.questions.answered(child, message)
 
     def _ended(self, child: str, how: Exit) -> None:
@@ -232,7 +236,7 @@ class Family:
 
     def _ask_to_stop(self, child: str) -> None:
         self._log.debug(f"{child} is asked to stop", pid=self.pid(child))
-        if not self.tell(child, Stop()) and child in self._processes:
+        if not self.tell(child, Stop(self._plan.has_failed)) and child in self._processes:
             self._processes[child].cut_lifeline()
 
     def _report_ended(self, ended: ReportEnded) -> None:

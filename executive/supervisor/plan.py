@@ -129,6 +129,11 @@ class Plan:
         """Whether the tree stops, or has stopped."""
         return self._quit is not None
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the tree stops because of a failure."""
+        return self._quit is not None and self._quit.code is not ExitCode.DONE
+
     def begin(self, now: float) -> list[Action]:
         """Start the tree."""
         return self._start_next(now)
@@ -148,6 +153,13 @@ class Plan:
         if child.state is ChildState.RUNNING and child.ping_sent_at is not None and sequence == child.ping:
             child.deadline = max(now, child.ping_sent_at + child.spec.heartbeat_seconds)
             child.ping_sent_at = None
+        return []
+
+    def still_stopping(self, name: str, now: float) -> list[Action]:
+        """A child that was asked to stop is about it, and gets its time anew."""
+        child = self.children[name]
+        if child.state in (ChildState.STOPPING, ChildState.FATAL) and not child.killed_because:
+            child.deadline = now + _allowance(child)
         return []
 
     def fatal(self, name: str, reason: str, now: float) -> list[Action]:

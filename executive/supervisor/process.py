@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import msgspec
 from ...ipc.channel import Session
 from ...ipc.endpoints import Credentials
 from ...ipc.errors import AccessDenied, OperationFailed, TotemdError, TryAgain
+from ...ipc.lock import holder
 from ...ipc.messages.common import Done, Hello, refusal
 from ...ipc.messages.control import (
     FROM_CHILD,
@@ -35,7 +37,7 @@ from ...ipc.messages.control import (
     ShutdownRequest,
     StatusRequest,
 )
-from ...ipc.paths import CPG_SOCKET, EXECUTIVE_SOCKET, QUORUM_SOCKET, SAM_SOCKET, TOTEM_SOCKET
+from ...ipc.paths import CPG_SOCKET, EXECUTIVE_SOCKET, KEEPER_LOCK, QUORUM_SOCKET, SAM_SOCKET, TOTEM_SOCKET
 from ...ipc.server import Closed, Server
 from ..config.diff import Reload
 from ..config.model import Configuration
@@ -368,5 +370,15 @@ async def run_executive(startup: Startup) -> tuple[ExitCode, str]:
         # The loop takes its handlers away when it closes; a second SIGTERM must not kill what is ending cleanly.
         signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR2})
         executive.close()
+    if code is ExitCode.DONE:
+        end_keeper(startup.run_dir)
     startup.announcement.make(code, because)
     return code, because
+
+
+def end_keeper(run_dir: Path) -> None:
+    """Have the applications ended by their keeper, if the sam process was away when it should have said so."""
+    if pid := holder(run_dir / KEEPER_LOCK):
+        logging.get_logger(logging.MAIN).notice("applications still run; their keeper is told to end them", keeper=pid)
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGTERM)

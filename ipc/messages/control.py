@@ -40,6 +40,9 @@ class Ping(Wire, frozen=True, tag="ping"):
 class Stop(Wire, frozen=True, tag="stop"):
     """End cleanly: leave, close, exit 0."""
 
+    failed: bool = False
+    """The node ends because something has failed, and may be started again at once; else somebody wants it to end."""
+
 
 class RingQuestion(Wire, frozen=True, tag="ask.ring"):
     """To totem: where does the ring stand?"""
@@ -120,6 +123,10 @@ class Obituary(Wire, frozen=True, tag="obituary"):
     receivers: tuple[str, ...]
     """Numeric addresses of the other nodes."""
     datagram: bytes
+
+
+class StillStopping(Wire, frozen=True, tag="stopping"):
+    """After `Stop`: there is progress, and it will take some more time."""
 
 
 class RingAnswer(Wire, frozen=True, tag="ring"):
@@ -227,6 +234,7 @@ FROM_CHILD = (
     | Pong
     | Fatal
     | Obituary
+    | StillStopping
     | RingAnswer
     | GroupsAnswer
     | AppsAnswer

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ...ipc.errors import TotemdError
-from ...ipc.paths import KEPT_SOCKET
+from ...ipc.lock import LockFile
+from ...ipc.paths import KEEPER_LOCK, KEPT_SOCKET
 from ..children import Children
 from ..linux import SignalReader, become_subreaper
 from ..probe import PsutilProbe
@@ -27,7 +28,7 @@ from ..reception import Reception
 from .keeper import Keeper
 from .logs import ROTATE_SECONDS, Logs
 from .making import Maker, environment_for_apps
-from .record import Lock, Record
+from .record import Record
 from .service import Service
 
 LOCK_SECONDS = 5.0
@@ -127,7 +128,7 @@ async def _live(run_dir: Path, record: Record, reader: SignalReader) -> int:
 
 def take_lock(run_dir: Path) -> bool:
     """Whether this process is the one keeper of the run directory."""
-    lock, deadline = Lock(run_dir), time.monotonic() + LOCK_SECONDS
+    lock, deadline = LockFile(run_dir / KEEPER_LOCK), time.monotonic() + LOCK_SECONDS
     while not lock.take():
         if time.monotonic() > deadline:
             return False

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import fcntl
 import os
 import struct
 from collections.abc import Iterable
@@ -28,7 +27,6 @@ from ...ipc.errors import OperationFailed
 
 APPS_FILE = "keeper.apps"
 LIVES_FILE = "keeper.lives"
-LOCK_FILE = "keeper.lock"
 
 MODE = 0o600
 
@@ -78,43 +76,6 @@ class KeptEntries(msgspec.Struct, frozen=True):
 
     boot: str
     apps: tuple[KeptEntry, ...]
-
-
-class Lock:
-    """At most one keeper serves a run directory; held until this process and all that it is just starting are gone."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self._path = run_dir / LOCK_FILE
-        self._fd = -1
-
-    def take(self) -> bool:
-        """Whether nobody else holds it; it is this process's from now on."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return False
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        self._fd = fd
-        return True
-
-
-def keeper_pid(run_dir: Path) -> int:
-    """The keeper that serves a run directory; 0 if none does."""
-    try:
-        fd = os.open(run_dir / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return 0
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.pread(fd, 32, 0).strip()
-        return int(text) if text.isdigit() else 0
-    finally:
-        os.close(fd)
-    return 0
 
 
 def boot_id() -> str:
