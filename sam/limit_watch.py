@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from weakref import WeakKeyDictionary
 
 from . import procstat
 from .limits import LimitJudge, Usage, is_limited, sample_seconds
@@ -27,8 +26,8 @@ class LimitWatch:
         self._apps = apps
         self._exceeded = exceeded
         self._loop = asyncio.get_running_loop()
-        self._judges: WeakKeyDictionary[App, LimitJudge] = WeakKeyDictionary()
-        self._told: WeakKeyDictionary[App, int] = WeakKeyDictionary()
+        self._judges: dict[App, LimitJudge] = {}
+        self._told: dict[App, int] = {}
         self.took = 0.0
         """Seconds that the last look took."""
         self._timer = self._loop.call_later(IDLE_SECONDS, self._look)
@@ -40,6 +39,8 @@ class LimitWatch:
     def _look(self) -> None:
         began = self._loop.time()
         limited = [app for app in self._apps() if is_limited(app.limits)]
+        self._judges = {app: self._judges.get(app) or LimitJudge(app.limits) for app in limited}
+        self._told = {app: instance for app, instance in self._told.items() if app in self._judges}
         if limited:
             self._look_at(limited, began)
         self.took = self._loop.time() - began
@@ -59,8 +60,7 @@ class LimitWatch:
             root = app.progress.pid if app.is_declared else app.runner_pid
             members = {*tree(app.progress.pid, children), *tree(root, children)} - {app.runner_pid}
             usage = usage_of(members, everybody, files=bool(app.limits.open_files))
-            judge = self._judges.setdefault(app, LimitJudge(app.limits))
-            if problem := judge.sample(instance, usage, now):
+            if problem := self._judges[app].sample(instance, usage, now):
                 self._told[app] = instance
                 self._exceeded(app, problem)
 

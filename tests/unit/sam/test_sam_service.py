@@ -222,6 +222,31 @@ def test_the_application_inherits_nothing_of_sam_run(served: Node, workshop: Wor
     assert process.communicate(timeout=PATIENCE_SECONDS)[0] == plain
 
 
+# -- limits
+
+
+THREADS = "import threading, time\nfor _ in range(5): threading.Thread(target=time.sleep, args=(1000,)).start()"
+HOGS = {
+    "--max-rss": ("60M", "x = bytearray(100_000_000)", "memory"),
+    "--max-cpu": ("30%", "while True: pass", "processor time"),
+    "--max-threads": ("3", THREADS, "threads"),
+    "--max-files": ("40", "files = [open('/dev/null') for _ in range(60)]", "open files"),
+}
+
+
+@pytest.mark.parametrize("option", HOGS)
+def test_a_hog_is_followed_by_the_next_instance(served: Node, workshop: Workshop, option: str) -> None:
+    """The hog is a grandchild: all processes of an application count."""
+    limit, program, what = HOGS[option]
+    (workshop.directory / "hog.py").write_text(f"{program}\nimport signal; signal.pause()\n")
+    script = f'{STAMP}; if [ "$TOTEMD_SAM_INSTANCE" = 1 ]; then {sys.executable} -S hog.py & fi; wait; exec sleep 1000'
+    workshop.shell(script, "--name", "hog", "--require-sam", option, limit, "--limit-window", "1")
+    assert workshop.started(2).instance == 2
+    assert f"failed: over its limit, {what}" in workshop.errors
+    let_pass(2)
+    assert len(workshop.stamps()) == 2
+
+
 # -- what a sam-run that is none of ours may say
 
 
