@@ -2,18 +2,252 @@
 
 from __future__ import annotations
 
+import json
+import time
+from typing import Any
+
+import click
+from rich.console import RenderableType
+from rich.live import Live
+
+from ...ipc.errors import NotFound, TotemdError
 from ...ipc.messages.control import AppsReply, AppsRequest
+from ...ipc.messages.keeper import KeptApp, Outcome, Verb
 from .asking import Options, command
-from .showing import apps_as_json, print_json, show, table
+from .keeping import KeeperEnd, full_as_json
+from .log_files import LINES_SHOWN, follow, last_lines
+from .showing import apps_as_json, console, duration, print_json, show, table
+
+REFRESH_SECONDS = 0.5
+"""Between two looks of `--watch`."""
+
+ORDER_SECONDS = 60.0
+"""How long an order is waited for, unless something else is said."""
+
+EXIT_FAILED = 1
 
 
-@command("apps")
-def apps(options: Options) -> None:
-    """The applications that are supervised on this node."""
-    with options.executive() as executive:
-        reply: AppsReply = executive.ask(AppsRequest())
+@click.group("apps", invoke_without_command=True)
+@click.option("--watch", is_flag=True, help="Go on, and show what happens; end with Ctrl-C.  JSON: a line each change.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def apps(context: click.Context, watch: bool, as_json: bool) -> None:
+    """The applications that are supervised on this node.
+
+    Without a command: a list of all.  The commands are for those that the configuration declares; a group's name stands
+    for its members.  Exit codes: 0 done; 1 failed, or an application did not do as it was told; 2 usage.
+    """
+    options: Options = context.obj
+    options.as_json |= as_json
+    if context.invoked_subcommand is not None:
+        return
+    if watch:
+        _watch(options)
+        return
+    reply = _all(options)
     if options.as_json:
         print_json(apps_as_json(reply.apps))
-        return
+    else:
+        show(_short(reply))
+
+
+def _all(options: Options) -> AppsReply:
+    with options.executive() as executive:
+        reply: AppsReply = executive.ask(AppsRequest())
+    return reply
+
+
+def _short(reply: AppsReply) -> RenderableType:
     rows = [(app.name, app.node_id, app.pid or "-", app.state, app.instance, app.policy) for app in reply.apps]
-    show(table("NAME", "NODE ID", "PID", "STATE", "INSTANCE", "POLICY", rows=rows))
+    return table("NAME", "NODE ID", "PID", "STATE", "INSTANCE", "POLICY", rows=rows)
+
+
+@command("list")
+@click.argument("names", nargs=-1, metavar="[NAME]…")
+def list_apps(options: Options, names: tuple[str, ...]) -> None:
+    """The declared applications, with what they wait for, and since when."""
+    kept = _kept(options, names)
+    if options.as_json:
+        print_json([full_as_json(app) for app in kept])
+    else:
+        show(_long(kept))
+
+
+@command("describe")
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+def describe(options: Options, names: tuple[str, ...]) -> None:
+    """Everything about applications: what is declared, and how it stands."""
+    kept = _kept(options, names)
+    if options.as_json:
+        print_json([full_as_json(app) for app in kept])
+        return
+    for number, app in enumerate(kept):
+        if number:
+            click.echo()
+        show(table("", "", rows=[(key, _words(value)) for key, value in full_as_json(app).items()]))
+
+
+@command("start")
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+@click.option("--timeout", type=click.FloatRange(0), default=ORDER_SECONDS, show_default=True, metavar="S")
+def start(options: Options, names: tuple[str, ...], timeout: float) -> None:
+    """Start applications, and what they require; return when they are up."""
+    _order(options, Verb.START, names, timeout)
+
+
+@command("stop")
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+@click.option("--timeout", type=click.FloatRange(0), default=ORDER_SECONDS, show_default=True, metavar="S")
+def stop(options: Options, names: tuple[str, ...], timeout: float) -> None:
+    """Stop applications, and first what requires them; return when nothing of them is left.
+
+    They stay stopped until they are started again, or the node is.
+    """
+    _order(options, Verb.STOP, names, timeout)
+
+
+@command("restart")
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+@click.option("--timeout", type=click.FloatRange(0), default=ORDER_SECONDS, show_default=True, metavar="S")
+def restart(options: Options, names: tuple[str, ...], timeout: float) -> None:
+    """Start another instance of applications; what requires them stays.  Return when they are up."""
+    _order(options, Verb.RESTART, names, timeout)
+
+
+@command("logs")
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+@click.option("-f", "--follow", "go_on", is_flag=True, help="Go on as the logs grow, until Ctrl-C.")
+@click.option(
+    "-n", "--lines", type=click.IntRange(0), default=LINES_SHOWN, show_default=True, help="So many lines of the past."
+)
+def logs(options: Options, names: tuple[str, ...], go_on: bool, lines: int) -> None:
+    """What applications have written; several are told apart by their names."""
+    kept = [app for app in _kept(options, names) if app.log]
+    files = {app.name: app.log for app in kept}
+    show_one = _one_line(options, several=len(files) > 1)
+    for name, path in files.items():
+        for line in last_lines(path, lines):
+            show_one(name, line)
+    if go_on:
+        try:
+            for name, line in follow(files):
+                show_one(name, line)
+        except KeyboardInterrupt:
+            return
+
+
+for each in (list_apps, describe, start, stop, restart, logs):
+    apps.add_command(each)
+
+
+def _kept(options: Options, names: tuple[str, ...]) -> tuple[KeptApp, ...]:
+    try:
+        with KeeperEnd(options) as keeper:
+            return keeper.in_full(names)
+    except NotFound:
+        if names:
+            raise
+        _all(options)  # the node runs, and simply has none
+        return ()
+
+
+def _order(options: Options, verb: Verb, names: tuple[str, ...], seconds: float) -> None:
+    with KeeperEnd(options) as keeper:
+        outcomes = keeper.order(verb, names, seconds)
+    if options.as_json:
+        print_json([_outcome_as_json(outcome) for outcome in outcomes])
+    else:
+        for outcome in outcomes:
+            progress = outcome.progress
+            pid = f", pid {progress.pid}" if progress.pid else ""
+            what = f"{outcome.name}: {progress.state}, instance {progress.instance}{pid}"
+            click.echo(what if outcome.is_done else f"{what}: {outcome.detail}", err=not outcome.is_done)
+    if not all(outcome.is_done for outcome in outcomes):
+        click.get_current_context().exit(EXIT_FAILED)
+
+
+def _outcome_as_json(outcome: Outcome) -> dict[str, Any]:
+    progress = outcome.progress
+    return {
+        "name": outcome.name,
+        "done": outcome.is_done,
+        "state": progress.state.value,
+        "instance": progress.instance,
+        "pid": progress.pid,
+        "detail": outcome.detail,
+    }
+
+
+def _long(kept: tuple[KeptApp, ...]) -> RenderableType:
+    now = time.time()
+    rows = [
+        (
+            app.name,
+            app.progress.state.value,
+            app.progress.pid or "-",
+            app.progress.instance,
+            app.restarts,
+            duration(now - app.since) if app.since else "-",
+            " ".join(app.groups) or "-",
+            app.progress.detail or "-",
+        )
+        for app in kept
+    ]
+    return table("NAME", "STATE", "PID", "INSTANCE", "RESTARTS", "FOR", "GROUPS", "DETAIL", rows=rows)
+
+
+def _words(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return "; ".join(f"{key}: {' '.join(texts)}" for key, texts in value.items()) or "-"
+        case list() | tuple():
+            return " ".join(map(str, value)) or "-"
+        case _:
+            return str(value) if value not in ("", None) else "-"
+
+
+def _one_line(options: Options, *, several: bool) -> Any:
+    def show_one(name: str, line: str) -> None:
+        if options.as_json:
+            click.echo(json.dumps({"name": name, "line": line}))
+        else:
+            click.echo(f"{name}: {line}" if several else line)
+
+    return show_one
+
+
+def _watch(options: Options) -> None:
+    try:
+        if options.as_json:
+            _watch_in_json(options)
+        else:
+            _watch_on_screen(options)
+    except KeyboardInterrupt:
+        return
+
+
+def _watch_in_json(options: Options) -> None:
+    before: object = None
+    while True:
+        now = apps_as_json(_all(options).apps)
+        if now != before:
+            click.echo(json.dumps(now))
+            before = now
+        time.sleep(REFRESH_SECONDS)
+
+
+def _watch_on_screen(options: Options) -> None:
+    """A node that is away is waited for."""
+    with Live(_picture(options), console=console(), screen=True, auto_refresh=False) as live:
+        while True:
+            time.sleep(REFRESH_SECONDS)
+            try:
+                live.update(_picture(options), refresh=True)
+            except TotemdError as error:
+                live.update(str(error), refresh=True)
+
+
+def _picture(options: Options) -> RenderableType:
+    return _short(_all(options))

@@ -239,8 +239,9 @@ class Keeper:
         if app.supervised is None:
             app.supervised = self._make(app)
         if app.supervised is not None:
-            app.is_told_to_end = False
+            app.is_told_to_end, restarts = False, app.restarts
             app.supervised.begin()
+            app.restarts = restarts  # this one was asked for
 
     def _make(self, app: App, found: int = 0) -> Supervised | None:
         try:

@@ -19,7 +19,7 @@ def declared() -> Iterator[Declared]:
 
 
 def test_they_start_and_stop_with_the_node_in_order(declared: Declared) -> None:
-    slow = "trap \"sleep 0.3; echo web $$ >> $0.end; exit\" TERM; while :; do sleep 0.05; done"
+    slow = 'trap "sleep 0.3; echo web $$ >> $0.end; exit" TERM; while :; do sleep 0.05; done'
     declared.declare(
         declared.app("db", "group: back"),
         declared.app("web", "after: back", then=slow),
@@ -83,8 +83,10 @@ def test_kill_9_loses_nothing_and_runs_nothing_twice(declared: Declared, who: st
     if who in ("keeper", "all"):
         declared.until_keeper(unlike=keeper)
     wait_until(
-        lambda: {name: app["pid"] for name, app in declared.listed().items()}
-        == {name: stamp.pid for name, stamp in before.items()},
+        lambda: (
+            {name: app["pid"] for name, app in declared.listed().items()}
+            == {name: stamp.pid for name, stamp in before.items()}
+        ),
         SECONDS,
         "the same processes are listed",
     )
@@ -108,3 +110,34 @@ def test_what_dies_while_nobody_looks_is_started_again(declared: Declared) -> No
     os.kill(sam, signal.SIGCONT)
     assert declared.started("a", 2).instance == 2
     assert len(declared.stamps("a")) == 2
+
+
+def test_orders_of_totemctl(declared: Declared) -> None:
+    node = declared.node
+    declared.declare(
+        declared.app("db", "group: back"),
+        declared.app("web", "requires: back", then="echo hello $TOTEMD_SAM_INSTANCE; exec sleep 1000"),
+        declared.app("spare", "autostart: no"),
+        "app {\nname: broken\ncommand: /nowhere/broken\nautostart: no\n}\n",
+        reload=False,
+    )
+    node.start()
+    first = {name: declared.started(name) for name in ("db", "web")}
+    assert [app["name"] for app in declared.apps("stop", "back")] == ["db"]
+    until_gone(first["db"].pid, first["web"].pid)  # what requires it has ended, too
+    assert not declared.stamps("spare")
+    assert declared.apps("start", "web", "spare")[0]["state"] == "running"
+    second = {name: declared.started(name, 2) for name in ("db", "web")}
+    (done,) = declared.apps("restart", "db")
+    assert (done["instance"], done["done"]) == (3, True)
+    assert declared.stamps("web")[-1] == second["web"], "a restart does not touch what requires it"
+    failed = node.control("apps", "start", "broken")
+    assert failed.returncode == 1 and "No such file" in failed.stderr
+    nobody = node.control("apps", "stop", "nobody")
+    assert nobody.returncode == 1 and "there are: back, broken, db, spare, web" in nobody.stderr
+    assert node.control("apps", "stop").returncode == 2
+    full = {app["name"]: app for app in declared.apps("list")}
+    assert full["web"]["requires"] == ["db"] and full["db"]["groups"] == ["back"] and full["spare"]["is_wanted"]
+    (told,) = declared.apps("describe", "web")
+    assert told["command"][0] == "sh" and told["restarts"] == 0 and told["pid"] == second["web"].pid
+    assert node.control("apps", "logs", "web").stdout.splitlines() == ["hello 1", "hello 2"]
