@@ -23,9 +23,11 @@ from .model import (
     LoggingOptions,
     QuorumDevice,
     QuorumOptions,
+    ResourceOptions,
     SubsystemLogging,
     SystemOptions,
     TotemOptions,
+    WatchedOptions,
 )
 from .nodes import Asking, Topology, listed_topology, lone_topology
 from .options import Values
@@ -85,6 +87,7 @@ def build(main: SourceText, drop_ins: Sequence[SourceText], settings: Settings, 
     logging = _logging(collected, findings)
     access = _access(collected.access, host, findings)
     cpg = _cpg(collected, findings)
+    resources = _resources(collected, findings)
     system = _system(collected, settings, findings)
     apps = declared_apps(collected.apps, findings)
     quorum = _quorum(collected, topology, findings)
@@ -103,6 +106,7 @@ def build(main: SourceText, drop_ins: Sequence[SourceText], settings: Settings, 
         quorum=quorum,
         access=access,
         cpg=cpg,
+        resources=resources,
         system=system,
         apps=apps,
         cmap=_cmap(collected, totem_options, topology, access),
@@ -218,6 +222,17 @@ def _quorum(collected: Collected, topology: Topology | None, findings: Findings)
 def _cpg(collected: Collected, findings: Findings) -> CpgOptions:
     _, values = effective_section("cpg", collected.scope("cpg"), {}, findings)
     return msgspec.convert(model_fields(options_of("cpg"), values), CpgOptions)
+
+
+def _resources(collected: Collected, findings: Findings) -> ResourceOptions:
+    figures = {}
+    for name in ("memory_used", "load_15min"):
+        section = f"resources.system.{name}"
+        _, values = effective_section(section, collected.scope(section), {}, findings)
+        figures[name] = msgspec.convert(model_fields(options_of(section), values), WatchedOptions)
+    _, values = effective_section("resources", collected.scope("resources"), {}, findings)
+    options = msgspec.convert(model_fields(options_of("resources"), values), ResourceOptions)
+    return msgspec.structs.replace(options, **figures)
 
 
 def _system(collected: Collected, settings: Settings, findings: Findings) -> SystemOptions:

@@ -240,6 +240,27 @@ class SystemOptions(msgspec.Struct, frozen=True):
     """Effective directory of the ring-sequence file."""
 
 
+class WatchedOptions(msgspec.Struct, frozen=True):
+    """`resources { system { NAME { } } }`: a figure of the machine."""
+
+    max: int | str | None = None
+    """Above it the resource has failed; None: it is shown only.  A number with a fraction is text."""
+    poll_period: int = 3000
+    """Milliseconds."""
+    recovery: str = ""
+
+
+class ResourceOptions(msgspec.Struct, frozen=True):
+    """`resources { }`: what is looked at on this machine, and what a failure leads to."""
+
+    watchdog_device: str = "off"
+    """Path, or `off`."""
+    watchdog_timeout: int = 6
+    """Seconds."""
+    memory_used: WatchedOptions = WatchedOptions()
+    load_15min: WatchedOptions = WatchedOptions()
+
+
 class CpgOptions(msgspec.Struct, frozen=True):
     """`cpg { }`: what clients of the group service may do."""
 
@@ -279,6 +300,7 @@ class Configuration(msgspec.Struct, frozen=True):
     quorum: QuorumOptions = QuorumOptions()
     access: AccessRules = AccessRules()
     cpg: CpgOptions = CpgOptions()
+    resources: ResourceOptions = ResourceOptions()
     system: SystemOptions = SystemOptions()
     apps: tuple[AppEntry, ...] = ()
     """In the order of the file."""

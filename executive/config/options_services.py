@@ -241,25 +241,32 @@ SYSTEM_OPTIONS: tuple[Option, ...] = (
 
 
 def _resource(path: str, kind: Kind, doc: str, default: int | str | None = None) -> Option:
-    return Option(
-        path=f"resources.{path}", kind=kind, default=default, field=None, reload=True, effect=Effect.LATER, doc=doc
-    )
+    return Option(path=f"resources.{path}", kind=kind, default=default, reload=True, doc=doc)
 
 
 def _watched(name: str, maximum: Kind, doc: str) -> tuple[Option, ...]:
     return (
         _resource(f"system.{name}.max", maximum, doc),
         _resource(f"system.{name}.poll_period", Integer(500, 120_000, "ms"), "How often it is looked at.", 3000),
-        _resource(f"system.{name}.recovery", Text(), "What is done above the limit: watchdog, reboot, shutdown; else "
-                  "it is logged."),
+        _resource(f"system.{name}.recovery", Text(), "What is done above the limit besides a log line: watchdog (the "
+                  "device is fed no more), reboot (the machine restarts), shutdown (this node leaves and ends)."),
     )  # fmt: skip
 
 
 RESOURCE_OPTIONS: tuple[Option, ...] = (
-    _resource("watchdog_device", Text("off, or a path"), "The hardware watchdog.", "off"),
+    _resource(
+        "watchdog_device",
+        Text("off, or a path"),
+        "The hardware watchdog, a device that resets the machine unless the sam process feeds it.",
+        "off",
+    ),
     _resource("watchdog_timeout", Integer(2, 120, "seconds"), "After which it resets the machine.", 6),
-    *_watched("memory_used", Integer(0, 100, "percent"), "Most memory in use."),
-    *_watched("load_15min", Decimal(), "Highest load average."),
+    *_watched(
+        "memory_used",
+        Integer(0, 100, "percent"),
+        "Most memory in use. Without it the figure is only shown, as resources.system.memory_used.current.",
+    ),
+    *_watched("load_15min", Decimal(), "Highest load average; likewise."),
 )
 
 ACCESS_OPTIONS: tuple[Option, ...] = (

@@ -15,9 +15,13 @@ from .wire.packets import FRAME_BODY_BYTES_MAX
 from .wire.seal import FRAME_OVERHEAD_BYTES
 from .wire.suites import Suite
 
-FRAME_DATAGRAMS = 16
-"""Datagrams of a full frame: large enough to pay the seal and the token once for many messages, small enough that one
-lost datagram does not cost much, and that a frame fits what one node may send per visit (max_messages, 17)."""
+FRAME_DATAGRAMS = 44
+"""Datagrams of a full frame: as many as Linux sends with one call (UDP_SEGMENT, 64 kB).  Where datagrams are lost
+frames become smaller by themselves (core/adaptation.py)."""
+
+WINDOW_GROWTH = 16
+"""How many times corosync's defaults of window_size and max_messages may be where nothing is lost: 1.2 MB per rotation,
+less than the receive buffer that a link asks for.  What is configured is taken as it is."""
 
 KNOCK_SECONDS = 0.1
 """A member that sent its successor nothing for so long sends something small, to learn if nobody is there any more:
@@ -54,6 +58,7 @@ def ring_parameters(configuration: Configuration, unit_bytes: int) -> RingParame
     # An encapsulated frame is one header longer than an ordinary one, and must still fit.
     frame_bytes = min(FRAME_DATAGRAMS * unit_bytes - FRAME_OVERHEAD_BYTES, FRAME_BODY_BYTES_MAX)
     frame_bytes -= 2 * MCAST_OVERHEAD_BYTES
+    configured = {"totem.window_size", "totem.max_messages"} & configuration.cmap.keys()
     heartbeat = totem.heartbeat_failures_allowed * totem.token_retransmit + totem.max_network_delay
     heartbeat_on = totem.heartbeat_failures_allowed > 0 and heartbeat < totem.token
     return RingParameters(
@@ -73,6 +78,7 @@ def ring_parameters(configuration: Configuration, unit_bytes: int) -> RingParame
         miss_count_const=totem.miss_count_const,
         window_size=totem.window_size,
         max_messages=totem.max_messages,
+        window_growth=1 if configured else WINDOW_GROWTH,
         cancel_token_hold_on_retransmit=totem.cancel_token_hold_on_retransmit,
         frame_bytes=frame_bytes,
         datagram_bytes=unit_bytes,

@@ -61,6 +61,8 @@ from .wire.seal import BOOT_BYTES
 LAST_WORDS_SECONDS = 0.4
 """How long a leaving node waits for its last messages (that its services are gone) to reach everybody."""
 
+_NEVER = float("inf")
+
 DUPLICATE_FATAL = "another process with node id {node} runs at {address}; node ids must be unique"
 
 
@@ -91,10 +93,10 @@ class TotemProcess:
         self._stream = OrderedStream(context.run_dir / TOTEM_SOCKET, self._me, self, os.geteuid(), self._log)
         self._link: Link | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = float("inf")
+        self._timer_at = _NEVER
         self._ticker: asyncio.TimerHandle | None = None
-        self._quiet = asyncio.Event()
-        """Everything that services submitted has its place, and everybody has it."""
+        self._quiet: asyncio.Event | None = None
+        """From `stop` on: set when everything that services submitted has its place, and everybody has it."""
         self._parked: list[tuple[Token, int]] = []
         """Tokens that wait because a service here is behind; they slow the ring down to its pace."""
         self._pumping = self._pump_scheduled = False
@@ -155,6 +157,8 @@ class TotemProcess:
         """Leave the ring, so that the others need not wait for a timeout."""
         if self._link is None:
             return
+        self._quiet = asyncio.Event()
+        self._pump(clock())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await self._quiet.wait()
@@ -197,16 +201,17 @@ class TotemProcess:
         paused = self._pause.gap(now)
         if paused is not None:
             self._begin_flush(paused, now)
-        self._take_in(batch, now)
+        self._take_in(batch, now, complete=self._link is not None and self._link.drained)
         if paused is not None:
             self._end_flush(now)
         self._pump(now)
 
-    def _take_in(self, batch: list[Received], now: float) -> None:
+    def _take_in(self, batch: list[Received], now: float, *, complete: bool) -> None:
+        """Hand *batch* in, and what else can be read by now; *complete*: there is nothing else."""
         receive = self._frames.receive_run
         for run, source in batch:
             receive(run, source, now)
-        if self._link is not None:
+        if self._link is not None and not complete:
             # The token must not overtake data that is here already.
             for run, source in self._link.drain():
                 receive(run, source, now)
@@ -222,13 +227,11 @@ class TotemProcess:
                         tokens.append((packet, sender))
                     elif packet is not None:
                         self._ring.receive(packet, sender, now)
-                        self._pump(now)
                 case SendControl(to=to, datagrams=datagrams):
                     if self._link is not None:
                         self._link.send(to, datagrams)
                 case PeerEnded(sender=sender):
                     self._ring.process_ended(sender, now)
-                    self._pump(now)
                 case PeerProven(sender=sender, restarted=restarted):
                     self._log.debug("peer proven", node=sender, restarted=restarted)
                 case DuplicateNode():
@@ -254,14 +257,13 @@ class TotemProcess:
             self._parked = [*self._parked, (token, sender)][-2:]
             return
         self._ring.receive(token, sender, now)
-        self._pump(now)
 
     def _release_parked(self) -> None:
         parked, self._parked = self._parked, []
         now = clock()
         for token, sender in parked:
             self._ring.receive(token, sender, now)
-            self._pump(now)
+        self._pump(now)
 
     def _duplicate(self, event: DuplicateNode) -> None:
         host, port = event.source
@@ -294,8 +296,9 @@ class TotemProcess:
         if (paused := self._pause.gap(now)) is not None:
             # What lies in the socket is older than the deadlines that are due: read it first.
             self._begin_flush(paused, now)
-            self._take_in([], now)
+            self._take_in([], now, complete=False)
             self._end_flush(now)
+            self._pump(now)
 
     def _begin_flush(self, seconds: float, now: float) -> None:
         self._log.notice(f"Process pause detected for {1000 * seconds:.0f} ms, flushing membership messages.")
@@ -306,7 +309,7 @@ class TotemProcess:
         self._ring.expire(now)
 
     def _fire(self) -> None:
-        self._timer, self._timer_at = None, float("inf")
+        self._timer, self._timer_at = None, _NEVER
         now = clock()
         self._look_for_pause(now)
         self._frames.expire(now)
@@ -315,8 +318,8 @@ class TotemProcess:
         self._pump(now)
 
     def _rearm(self, now: float) -> None:
-        deadlines = (self._ring.next_deadline(), self._frames.next_deadline())
-        at = min((each for each in deadlines if each is not None), default=float("inf"))
+        ring, frames = self._ring.next_deadline(), self._frames.next_deadline()
+        at = min(_NEVER if ring is None else ring, _NEVER if frames is None else frames)
         # A timer that is too early costs one look; moving it at every token visit would cost more.
         if at < self._timer_at:
             if self._timer is not None:
@@ -349,10 +352,8 @@ class TotemProcess:
             self._pumping = False
         self._stream.feed.flush()
         self._rearm(now)
-        if self._ring.quiet:
+        if self._quiet is not None and self._ring.quiet:
             self._quiet.set()
-        else:
-            self._quiet.clear()
 
     def _carry_out(self, effect: Effect, now: float) -> None:
         match effect:

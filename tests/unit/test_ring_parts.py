@@ -14,7 +14,7 @@ from totemd.executive.config.model import Configuration, TotemOptions
 from totemd.executive.totem.announcements import Down, Roster, Services, Up, decode, encode
 from totemd.executive.totem.core.backoff import MergeBackoff
 from totemd.executive.totem.core.context import RingState
-from totemd.executive.totem.core.flow import FlowAccount, units, whole_frames
+from totemd.executive.totem.core.flow import ROTATION_SECONDS, FlowAccount, units, whole_frames
 from totemd.executive.totem.core.reactions import REACTIONS, TIMER_REACTIONS
 from totemd.executive.totem.core.timers import Timer, Timers
 from totemd.executive.totem.options import options_digest, ring_parameters
@@ -59,6 +59,30 @@ def test_the_token_carries_the_sum_of_what_members_reported(
 def test_a_lone_sender_gets_its_whole_visit_and_a_small_one_is_not_starved() -> None:
     assert FlowAccount(50, 17).allowed(token(0, 0), 100) == 17
     assert FlowAccount(50, 17).allowed(token(0, 10_000), 1) == 1
+
+
+def test_a_window_grows_while_it_is_wanted_and_shrinks_to_its_floor() -> None:
+    account = FlowAccount(50, 17, growth_max=16)
+    busy = {"lost": False, "wanted_more": True, "rotation_seconds": ROTATION_SECONDS / 2}
+    account.adapt(**busy | {"wanted_more": False})
+    assert (account.window, account.per_visit) == (50, 17), "nobody wants more"
+    for _ in range(50):
+        account.adapt(**busy)
+    assert (account.window, account.per_visit) == (800, 272)
+    assert account.allowed(token(0, 0), 10_000) == 272 and account.allowed(token(700, 0), 10_000) == 100
+    account.adapt(**busy | {"lost": True})
+    assert (account.window, account.per_visit) == (400, 136)
+    account.adapt(**busy | {"rotation_seconds": 2 * ROTATION_SECONDS})
+    assert account.window == 320
+    for _ in range(20):
+        account.adapt(**busy | {"lost": True})
+    assert (account.window, account.per_visit) == (50, 17)
+
+
+def test_a_window_that_is_configured_stays() -> None:
+    account = FlowAccount(50, 17)
+    account.adapt(lost=False, wanted_more=True, rotation_seconds=0.001)
+    assert (account.window, account.per_visit) == (50, 17)
 
 
 def test_units_round_up() -> None:

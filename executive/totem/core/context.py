@@ -233,13 +233,15 @@ class RingContext:
             datagram_bytes=self.parameters.datagram_bytes,
             store_frames_max=self.parameters.store_frames_max,
         )
-        self.rotation.flow.window = parameters.window_size
-        self.rotation.flow.per_visit = parameters.max_messages
+        flow = self.rotation.flow
+        flow.window_min, flow.per_visit_min = parameters.window_size, parameters.max_messages
+        flow.growth_max, flow.growth = parameters.window_growth, 1.0
 
     def new_rotation(self, members: tuple[int, ...]) -> Rotation:
         """Fresh per-ring variables; the target is our successor in ring order."""
         successor = members[(members.index(self.me) + 1) % len(members)]
-        flow = FlowAccount(self.parameters.window_size, self.parameters.max_messages)
+        parameters = self.parameters
+        flow = FlowAccount(parameters.window_size, parameters.max_messages, parameters.window_growth)
         return Rotation(members, successor, flow)
 
     @property

@@ -1,8 +1,13 @@
-"""Flow control (docs/totem.md §4.5), counted in datagram units so that frames of any size weigh what they are."""
+"""Flow control (docs/totem.md §4.5), counted in datagram units so that frames of any size weigh what they are.
+
+The window that is configured is a floor: a node that had more to send lets its own grow while nothing is lost and the
+token comes round quickly, and halves it when something is.  Each node for itself; the token carries what was sent.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from ..wire.packets import Token
 
@@ -20,6 +25,16 @@ def whole_frames(allowed: int, frame_units: int) -> int:
     return -(-allowed // frame_units) * frame_units
 
 
+GROWTH: Final = 1.25
+"""A window that was too small at a visit is so many times larger at the next."""
+
+LOSS_SHARE: Final = 0.5
+"""What a loss leaves of it."""
+
+ROTATION_SECONDS: Final = 0.01
+"""A rotation that takes longer is long enough: what is sent more would only wait longer."""
+
+
 @dataclass(slots=True)
 class FlowAccount:
     """What this node has added to the token's `flow` and `backlog`.
@@ -27,12 +42,37 @@ class FlowAccount:
     Invariant: over a ring's members, the sum of `sent` is the token's `flow`, the sum of `reported` its `backlog`.
     """
 
-    window: int
-    per_visit: int
+    window_min: int
+    """Units that a ring may send per rotation in any case."""
+    per_visit_min: int
+    """Units that this node may send per visit in any case."""
+    growth_max: int = 1
+    """How many times as much it may be where nothing is lost."""
+    growth: float = 1.0
+    """How many times as much it is."""
     sent: int = 0
     """Paper: my_trc.  Units sent at the last visit."""
     reported: int = 0
     """Paper: my_pbl.  Backlog reported at the last visit."""
+
+    @property
+    def window(self) -> int:
+        """Units that a ring may send per rotation."""
+        return int(self.window_min * self.growth)
+
+    @property
+    def per_visit(self) -> int:
+        """Units that this node may send per visit."""
+        return int(self.per_visit_min * self.growth)
+
+    def adapt(self, *, lost: bool, wanted_more: bool, rotation_seconds: float) -> None:
+        """A visit is over: frames were missing somewhere, this node had more to send, a rotation takes so long."""
+        if lost:
+            self.growth = max(1.0, self.growth * LOSS_SHARE)
+        elif rotation_seconds > ROTATION_SECONDS:
+            self.growth = max(1.0, self.growth / GROWTH)
+        elif wanted_more:
+            self.growth = min(self.growth * GROWTH, max(1.0, self.growth_max))
 
     def allowed(self, token: Token, backlog: int) -> int:
         """Units that may be sent at this visit, retransmissions included."""

@@ -54,7 +54,9 @@ def visit(ring: RingContext, token: Token, now: float) -> None:
     missing, resent = _retransmit(ring, token.missing, max(allowed, 1))
     missing = _request(ring, missing, token.highest)
     highest, sent = _originate(ring, token.highest, _bounded(ring, token, allowed - resent))
-    flow, total = rotation.flow.settle(token, resent + sent, _backlog(ring))
+    backlog = _backlog(ring)
+    flow, total = rotation.flow.settle(token, resent + sent, backlog)
+    rotation.flow.adapt(lost=bool(token.missing), wanted_more=backlog > 0, rotation_seconds=rotation.rhythm.mean)
     received, held_back_by = _received_by_all(ring, token, highest)
     if _fails_to_receive(ring, received, held_back_by, now):
         return
@@ -152,7 +154,8 @@ def _bounded(ring: RingContext, token: Token, allowed: int) -> int:
         return 0
     # The others may send up to a window before this node sees the token again.
     parameters = ring.parameters
-    room = ring.store.room(token.highest) - min(parameters.window_size, parameters.store_frames_max // 2)
+    window = parameters.window_size * parameters.window_growth
+    room = ring.store.room(token.highest) - min(window, parameters.store_frames_max // 2)
     if room < allowed:
         ring.count("flow.store_limit")
     return min(allowed, max(0, room))

@@ -32,6 +32,8 @@ class RingParameters:
     """Datagram units a ring may send per rotation."""
     max_messages: int = 17
     """Datagram units one node may send per visit."""
+    window_growth: int = 1
+    """How many times `window_size` and `max_messages` may be where nothing is lost; 1 = as they are."""
     cancel_token_hold_on_retransmit: bool = False
     join_coalesce: float = 0.005
     """Changes of the sets within this time go out as one join."""

@@ -71,6 +71,10 @@ class Link(Protocol):
         For a caller that must have seen everything that is there before it goes on, such as the holder of a token.
         """
 
+    @property
+    def drained(self) -> bool:
+        """Whether what was handed over last was everything that there was; what has come since is handed over next."""
+
     def set_peers(self, peers: Mapping[int, str]) -> None:
         """The numeric addresses of the other nodes from now on."""
 

@@ -198,6 +198,11 @@ class FaultyLink:
         """See `Link.drain`."""
         return self._spared(self._link.drain(limit))
 
+    @property
+    def drained(self) -> bool:
+        """See `Link.drained`."""
+        return self._link.drained
+
     def set_peers(self, peers: Mapping[int, str]) -> None:
         """See `Link.set_peers`."""
         self._link.set_peers(peers)

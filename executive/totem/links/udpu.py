@@ -87,6 +87,8 @@ class UdpuLink:
         self._listed: frozenset[str] = frozenset()
         self._segmentation = True
         self._coalescing = False
+        self.drained = False
+        """See `Link.drained`."""
         self._counts: Counter[str] = Counter()
         self._complaints = Complaints()
         self.set_peers(settings.peers)
@@ -141,12 +143,14 @@ class UdpuLink:
         if self._socket is None:
             return received
         everybody, listed, count = not self._settings.block_unlisted, self._listed, 0
+        self.drained = False
         for _ in range(limit):
             if count >= limit:
                 break
             try:
                 run, address = self._receive(self._socket)
             except BlockingIOError:
+                self.drained = True
                 break
             except ConnectionRefusedError:
                 self._take_reports(self._socket)

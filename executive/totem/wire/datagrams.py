@@ -12,10 +12,12 @@ fragment can cost the frame that it names, never alter it.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Final, NamedTuple, TypeAlias
 
 from ....ipc.errors import InvalidArgument
@@ -55,15 +57,17 @@ _WHOLE: Final = DATAGRAM_VERSION << 4
 _FRAGMENT: Final = _WHOLE | 1
 _WHOLE_HEADER: Final = bytes([DATAGRAM_MAGIC, _WHOLE])
 _FRAGMENT_HEADER: Final = struct.Struct(">BBHHIQQ")
-_FRAGMENT_FORM: Final = bytes([DATAGRAM_MAGIC, _FRAGMENT])
-_FIRST_FRAGMENT: Final = _FRAGMENT_FORM + b"\0\0"
 _GEOMETRY: Final = struct.Struct(">2xHHI")
 
 FRAGMENT_OVERHEAD_BYTES: Final = _FRAGMENT_HEADER.size
 """What each datagram of a cut frame carries besides the frame."""
 
-_INDEXES: Final = b"".join(index.to_bytes(2, "big") for index in range(-(-FRAME_BYTES_MAX // FRAGMENT_BYTES_MIN)))
-"""The indexes of the fragments of the longest frame, as they stand in the headers."""
+_HEADS: Final = tuple(
+    struct.pack(">BBH", DATAGRAM_MAGIC, _FRAGMENT, index) for index in range(-(-FRAME_BYTES_MAX // FRAGMENT_BYTES_MIN))
+)
+"""How the fragments of the longest frame begin; the rest of their headers is the same for all."""
+
+_HEAD_BYTES: Final = 4
 
 DATAGRAM_BYTES_MIN: Final = FRAGMENT_BYTES_MIN + _FRAGMENT_HEADER.size
 """Smallest datagram that frames can be cut to."""
@@ -115,11 +119,10 @@ def cut(sealed: bytes, datagram_bytes: int, frame: Frame) -> Run:
             f"are cut, to at least {DATAGRAM_BYTES_MIN}"
         )
     stride = datagram_bytes - _FRAGMENT_HEADER.size
-    total, pieces = len(sealed), list[bytes]()
-    header = _FRAGMENT_HEADER.pack(DATAGRAM_MAGIC, _FRAGMENT, 0, stride, total, frame.boot, frame.number)
-    for index, at in enumerate(range(0, total, stride)):
-        pieces += (_FRAGMENT_FORM, _INDEXES[2 * index : 2 * index + 2], header[4:], sealed[at : at + stride])
-    return Run(b"".join(pieces), datagram_bytes)
+    total = len(sealed)
+    name = _FRAGMENT_HEADER.pack(DATAGRAM_MAGIC, _FRAGMENT, 0, stride, total, frame.boot, frame.number)[_HEAD_BYTES:]
+    chunks = [sealed[at : at + stride] for at in range(0, total, stride)]
+    return Run(b"".join(chain.from_iterable(zip(_HEADS, repeat(name), chunks, strict=False))), datagram_bytes)
 
 
 def leading_frame(run: Run, start: int) -> tuple[bytes, int] | None:
@@ -129,7 +132,7 @@ def leading_frame(run: Run, start: int) -> tuple[bytes, int] | None:
     datagram.  The same checks, but one for all fragments: so a frame costs little more than one of them.
     """
     data, size = run.data, run.size
-    if len(data) - start <= size or data[start : start + 4] != _FIRST_FRAGMENT:
+    if len(data) - start <= size or data[start : start + _HEAD_BYTES] != _HEADS[0]:
         return None
     _, stride, total = _GEOMETRY.unpack_from(data, start)
     if stride != size - _FRAGMENT_HEADER.size or not FRAGMENT_BYTES_MIN <= stride < total <= FRAME_BYTES_MAX:
@@ -138,15 +141,18 @@ def leading_frame(run: Run, start: int) -> tuple[bytes, int] | None:
     end = start + total + count * _FRAGMENT_HEADER.size
     if end > len(data):
         return None
-    places = range(start, end, size)
-    same = data[start + 4 : start + _FRAGMENT_HEADER.size]
-    if any(data[at + 4 : at + _FRAGMENT_HEADER.size] != same for at in places):
+    last = start + (count - 1) * size
+    heads, names, chunks = zip(*_pieces(stride).iter_unpack(memoryview(data)[start:last]), strict=True)
+    head, name = data[last : last + _HEAD_BYTES], data[last + _HEAD_BYTES : last + _FRAGMENT_HEADER.size]
+    if (*heads, head) != _HEADS[:count] or names.count(name) != count - 1:
         return None
-    if b"".join([data[at + 2 : at + 4] for at in places]) != _INDEXES[: 2 * count]:
-        return None
-    if any(data[at : at + 2] != _FRAGMENT_FORM for at in places):
-        return None
-    return b"".join([data[at + _FRAGMENT_HEADER.size : min(at + size, end)] for at in places]), end
+    return b"".join((*chunks, data[last + _FRAGMENT_HEADER.size : end])), end
+
+
+@functools.lru_cache(maxsize=64)
+def _pieces(stride: int) -> struct.Struct:
+    """A fragment that is not the last: what tells it apart, what it shares with the others, and its bytes."""
+    return struct.Struct(f"{_HEAD_BYTES}s{_FRAGMENT_HEADER.size - _HEAD_BYTES}s{stride}s")
 
 
 def quoted_frame(datagram: bytes) -> Frame | bytes | None:

@@ -150,8 +150,10 @@ class FrameLayer:
 
     def next_deadline(self) -> float | None:
         """When `expire` has something to do; None = nothing is pending."""
-        deadlines = (self._reassembler.next_deadline(), self._peers.next_deadline())
-        return min((each for each in deadlines if each is not None), default=None)
+        incomplete, asked = self._reassembler.next_deadline(), self._peers.next_deadline()
+        if incomplete is None or asked is None:
+            return asked if incomplete is None else incomplete
+        return min(incomplete, asked)
 
     def take_events(self) -> list[FrameEvent]:
         """What happened since the last call, in order."""

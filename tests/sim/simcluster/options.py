@@ -317,4 +317,5 @@ def _ring(chance: Chance) -> RingParameters:
         datagram_bytes=chance.choice((200, 1_400)),
         store_frames_max=chance.choice((2 * (window + per_visit) + 20, 4_096)),
         missing_max=chance.choice((1, 3, 128)),
+        window_growth=chance.choice((1, 1, 4, 16)),
     )

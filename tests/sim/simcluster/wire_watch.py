@@ -20,7 +20,9 @@ from totemd.executive.totem.wire.packets import Alive, AnyPacket, CommitToken, J
 
 def flow_max(ring: RingParameters, nodes: int) -> int:
     """The window, and the one frame that each of *nodes* may always send."""
-    return ring.window_size + nodes * units(ring.frame_bytes + MCAST_OVERHEAD_BYTES, ring.datagram_bytes)
+    return ring.window_size * ring.window_growth + nodes * units(
+        ring.frame_bytes + MCAST_OVERHEAD_BYTES, ring.datagram_bytes
+    )
 
 
 class WireWatch:
