@@ -11,6 +11,7 @@ NODES ?= 5
 SEED ?= 1
 LOSS ?= 5
 PYTEST_WORKERS ?= 2
+JOBS ?= 2
 
 # The newest of these that is recent enough and can make virtual environments (Debian splits ensurepip off).
 ifndef PYTHON
@@ -67,8 +68,10 @@ types: install $(BIN)/.test-needs
 test: lint types
 	$(BIN)/pytest -q -n $(PYTEST_WORKERS) --dist loadgroup
 
+# In pieces: what was run with the sources as they are is not run again, so it may be ended and begun at any time.
 sim: install
-	$(BIN)/python tests/sim/run.py --seeds 0..$$(($(SEEDS) - 1)) --jobs 2
+	$(BIN)/python tests/sim/run.py --seeds 0..$$(($(SEEDS) - 1)) --jobs $(JOBS) --progress .sim/progress.jsonl \
+		$(if $(SIM_MINUTES),--minutes $(SIM_MINUTES))
 
 chaos: install
 	$(BIN)/python tests/chaos/run.py --minutes $(MINUTES) --nodes $(NODES) --seed $(SEED) --loss $(LOSS)

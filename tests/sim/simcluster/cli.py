@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections import Counter
 from collections.abc import Collection
-from multiprocessing import get_context
+from pathlib import Path
 
-from simcluster import scenario_cli
+from simcluster import campaign, scenario_cli
+from simcluster.batch import LINE_LENGTH_MAX, Kind, Result, run_range, summary, ways_to_look, workers
 from simcluster.checker import explain
 from simcluster.cluster import Cluster, Outcome
 from simcluster.coverage import missing, table
@@ -16,29 +15,6 @@ from simcluster.coverage_cells import undeclared
 from simcluster.fault_plan import plan
 from simcluster.options import NODES_HIGH, NODES_LOW, PROFILES, Options, derive
 from simcluster.trace import Trace
-from simcluster.violation import Violation
-
-LINE_LENGTH_MAX = 400
-"""Longer trace lines are cut: a frame's body says little."""
-
-
-class Result:
-    """What is left of a run that took place in another process."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.seed = outcome.options.seed
-        self.digest = outcome.digest
-        self.seconds = outcome.seconds
-        self.events = outcome.events
-        self.converged_after = outcome.converged_after
-        self.coverage = outcome.coverage
-        self.violations = outcome.violations
-
-
-def replay_command(options: Options, nodes: tuple[int, int]) -> str:
-    """The one command that repeats a run."""
-    command = f"python tests/sim/run.py --seed {options.seed} --profile {options.profile} --trace"
-    return command if nodes == (NODES_LOW, NODES_HIGH) else f"{command} --nodes {nodes[0]}..{nodes[1]}"
 
 
 def numbers(text: str) -> tuple[int, int]:
@@ -62,8 +38,20 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--complete", action="store_true", help="fail if --seeds leave something unseen that they can see"
     )
+    parser.add_argument(
+        "--progress",
+        type=Path,
+        metavar="FILE",
+        help="write down in FILE which of --seeds were run, and leave out those that were; alone: what FILE says",
+    )
+    parser.add_argument("--minutes", type=float, metavar="M", help="with --progress: stop soon after so long")
     scenario_cli.add_arguments(parser)
-    return parser.parse_args(arguments)
+    chosen = parser.parse_args(arguments)
+    if chosen.progress is not None and (chosen.coverage or chosen.complete):
+        parser.error("--progress keeps no counters: --coverage and --complete are for runs without it")
+    if chosen.minutes is not None and chosen.progress is None:
+        parser.error("--minutes needs --progress, or what was run is not known later")
+    return chosen
 
 
 def run_one(
@@ -90,74 +78,46 @@ def report(outcome: Outcome, nodes: tuple[int, int]) -> None:
         print(explain(outcome.history, violation))
     print(summary(Result(outcome)))
     if outcome.violations:
-        print(f"again: {replay_command(outcome.options, nodes)}")
+        print("\n".join(ways_to_look(outcome.options, nodes)))
 
 
-def summary(result: Result) -> str:
-    """One line about a run."""
-    verdict = "ok" if not result.violations else "VIOLATED " + " ".join(_names(result.violations))
-    converged = "never" if result.converged_after is None else f"{result.converged_after:.2f} s"
-    return (
-        f"seed {result.seed}: {verdict}; {result.seconds:.1f} s simulated, {result.events} events, "
-        f"one ring {converged} after the last fault; trace {result.digest}"
-    )
-
-
-def _names(violations: list[Violation]) -> list[str]:
-    return list(dict.fromkeys(violation.prop for violation in violations))
-
-
-def _simulate(task: tuple[int, str, tuple[int, int]]) -> Result:
-    seed, profile, nodes = task
-    return Result(Cluster(derive(seed, profile, nodes)).run())
-
-
-def run_many(
-    seeds: tuple[int, int], profile: str, nodes: tuple[int, int], jobs: int, *, coverage: bool, complete: bool = False
-) -> int:
+def run_many(seeds: tuple[int, int], kind: Kind, jobs: int, *, coverage: bool, complete: bool = False) -> int:
     """Run a range of seeds; returns how many failed, and with *complete* also how much was not seen as it should be."""
-    began = time.monotonic()
-    tasks = [(seed, profile, nodes) for seed in range(seeds[0], seeds[1] + 1)]
-    total: Counter[str] = Counter()
-    converged: list[float] = []
-    simulated, failed = 0.0, 0
-    with get_context("spawn").Pool(jobs) as pool:
-        for result in pool.imap_unordered(_simulate, tasks, chunksize=4):
-            total.update(result.coverage)
-            simulated += result.seconds
-            if result.converged_after is not None:
-                converged.append(result.converged_after)
-            if result.violations:
-                failed += 1
-                print(summary(result))
-                print(f"    {str(result.violations[0])[:LINE_LENGTH_MAX]}")
-                print(f"    again: {replay_command(derive(result.seed, profile, nodes), nodes)}", flush=True)
-    took = time.monotonic() - began
+    with workers(jobs) as pool:
+        tally = run_range(pool, *seeds, kind)
     if coverage:
-        print(table(total, len(tasks)))
-    converged.sort()
-    middle, most = (converged[len(converged) // 2], converged[-1]) if converged else (0.0, 0.0)
-    print(
-        f"{len(tasks)} runs, {failed} failed; {simulated:.0f} s simulated in {took:.0f} s "
-        f"({60 * len(tasks) / took:.0f} seeds a minute); one ring after {middle:.2f} s (median), {most:.2f} s (longest)"
-    )
-    if complete:
-        unseen = [*missing(total), *undeclared(total)]
-        print(f"incomplete: {', '.join(unseen)}" if unseen else "complete: everything that is required was seen")
-        failed += len(unseen)
-    return failed
+        print(table(tally.coverage, tally.runs))
+    print(tally)
+    if not complete:
+        return len(tally.failed)
+    unseen = [*missing(tally.coverage), *undeclared(tally.coverage)]
+    print(f"incomplete: {', '.join(unseen)}" if unseen else "complete: everything that is required was seen")
+    return len(tally.failed) + len(unseen)
+
+
+def _many(chosen: argparse.Namespace) -> int:
+    kind = Kind(chosen.profile, chosen.nodes)
+    if chosen.progress is not None:
+        return campaign.run(chosen.progress, chosen.seeds, kind, chosen.jobs, chosen.minutes)
+    complete = chosen.complete or chosen.profile == "nightly"
+    return run_many(chosen.seeds, kind, chosen.jobs, coverage=chosen.coverage, complete=complete)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0: no violation; 1: at least one."""
+    """Exit code 0: no violation; 1: at least one; 2: nothing to run with."""
     chosen = parse(arguments)
     code = scenario_cli.dispatch(chosen)
     if code is not None:
         return code
-    if chosen.seeds is not None:
-        shown, complete = chosen.coverage, chosen.complete or chosen.profile == "nightly"
-        failed = run_many(chosen.seeds, chosen.profile, chosen.nodes, chosen.jobs, coverage=shown, complete=complete)
-        return 1 if failed else 0
+    try:
+        if chosen.seeds is not None:
+            return 1 if _many(chosen) else 0
+        if chosen.progress is not None:
+            print("\n".join(campaign.told(chosen.progress)))
+            return 0
+    except campaign.BadProgress as problem:
+        print(problem)
+        return 2
     options = derive(chosen.seed or 0, chosen.profile, chosen.nodes)
     outcome = run_one(options, chosen.without, chosen.nodes, trace=chosen.trace, everything=chosen.trace_all)
     if chosen.coverage:

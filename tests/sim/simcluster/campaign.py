@@ -1,0 +1,180 @@
+"""A campaign: very many seeds, in pieces, over as many sessions as it takes.
+
+Its progress file has a line of JSON for each piece that is done.  A piece counts only for the sources that it was run
+with: all that a run depends on is in their fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from simcluster.batch import Kind, Tally, run_range, workers
+
+ROOT = Path(__file__).resolve().parents[3]
+
+SOURCES = ("executive/totem", "services", "ipc", "tests/sim/simcluster")
+"""What decides what becomes of a seed."""
+
+PIECE = 500
+"""Seeds of a piece: what is lost when a session ends in the middle of one."""
+
+
+class Piece(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A range of seeds that was run to its end."""
+
+    sources: str
+    """`fingerprint` of what was run."""
+    commit: str
+    """Where in the history that was, as far as known; `+`: with changes."""
+    profile: str
+    nodes: tuple[int, int]
+    first: int
+    last: int
+    failed: tuple[int, ...]
+    seconds: float
+    finished: str
+    """Date and time, UTC."""
+
+
+class BadProgress(Exception):
+    """The progress file holds something else."""
+
+
+def fingerprint(root: Path = ROOT) -> str:
+    """Names the sources that a run depends on; any change of a file changes it."""
+    digest = hashlib.sha256()
+    for folder in SOURCES:
+        for path in sorted((root / folder).rglob("*.py")):
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:12]
+
+
+def commit(root: Path = ROOT) -> str:
+    """The commit that the sources are of; empty where there is no history."""
+    try:
+        known = subprocess.run(
+            ["git", "-C", root, "describe", "--always", "--exclude=*", "--dirty=+"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return known.stdout.strip()
+
+
+def read(path: Path) -> list[Piece]:
+    """The pieces of a progress file; none if there is no such file.  A last line that was cut off is none.
+
+    Raises:
+        BadProgress: a line is something else; says which one.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    pieces = []
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            pieces.append(msgspec.json.decode(line, type=Piece))
+        except msgspec.MsgspecError as problem:
+            raise BadProgress(f"{path}:{number}: {problem}; a line for each piece that was run is expected") from None
+    return pieces
+
+
+def append(path: Path, piece: Piece) -> None:
+    """Write down, durably, that a piece was run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        file.seek(0)
+        content = file.read()
+        if not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)
+        file.write(msgspec.json.encode(piece) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def gaps(first: int, last: int, done: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """What of first..last is in none of the ranges *done*; all ends included."""
+    for start, end in sorted(done):
+        if start > first:
+            yield first, min(last, start - 1)
+        first = max(first, end + 1)
+        if first > last:
+            return
+    yield first, last
+
+
+def cut(ranges: Iterable[tuple[int, int]], most: int) -> Iterator[tuple[int, int]]:
+    """The same ranges in pieces that end before multiples of *most*."""
+    for first, last in ranges:
+        ends = range(first - first % most + most - 1, last, most)
+        yield from zip((first, *(end + 1 for end in ends)), (*ends, last), strict=True)
+
+
+def run(path: Path, seeds: tuple[int, int], kind: Kind, jobs: int, minutes: float | None) -> int:
+    """Run what is missing of *seeds*; start no piece after *minutes*.  Returns how many seeds failed, then or before.
+
+    Raises:
+        BadProgress: the file is no progress file.
+    """
+    sources, here = fingerprint(), commit()
+    before = [piece for piece in read(path) if _counts(piece, kind, sources)]
+    missing = list(cut(gaps(*seeds, ((piece.first, piece.last) for piece in before)), PIECE))
+    wanted = seeds[1] - seeds[0] + 1
+    left = sum(last - first + 1 for first, last in missing)
+    failed = {seed for piece in before for seed in piece.failed if seeds[0] <= seed <= seeds[1]}
+    print(f"{wanted - left} of {wanted} seeds were run before with these sources ({sources}, commit {here or '?'})")
+    total, ends = Tally(), time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+    with workers(jobs) as pool:
+        for first, last in missing:
+            if time.monotonic() >= ends:
+                break
+            tally = run_range(pool, first, last, kind)
+            total.merge(tally)
+            finished = datetime.now(UTC).isoformat(timespec="seconds")
+            append(
+                path,
+                Piece(sources, here, kind.profile, kind.nodes, first, last, tuple(tally.failed), tally.took, finished),
+            )
+            pace = 60 * total.runs / total.took
+            print(f"{first}..{last}: {len(tally.failed)} failed; {pace:.0f} seeds a minute, {left - total.runs} left",
+                  flush=True)  # fmt: skip
+    failed.update(total.failed)
+    print(total)
+    if left > total.runs:
+        print(f"{left - total.runs} seeds are left: the same command goes on with them")
+    if failed:
+        print(f"failed: {' '.join(map(str, sorted(failed)))}")
+    return len(failed)
+
+
+def told(path: Path) -> Iterator[str]:
+    """What a progress file says, for each state of the sources and kind of run, in the order in which they were run."""
+    now = fingerprint()
+    kinds: dict[tuple[str, str, tuple[int, int]], list[Piece]] = {}
+    for piece in read(path):
+        kinds.setdefault((piece.sources, piece.profile, piece.nodes), []).append(piece)
+    for (sources, profile, nodes), pieces in kinds.items():
+        runs = sum(piece.last - piece.first + 1 for piece in pieces)
+        failed = sorted(seed for piece in pieces for seed in piece.failed)
+        seconds = sum(piece.seconds for piece in pieces)
+        commits = " ".join(dict.fromkeys(piece.commit for piece in pieces))
+        yield (
+            f"{sources}{' (these)' if sources == now else ''}, commit {commits or '?'}: {profile}, "
+            f"{nodes[0]} to {nodes[1]} nodes: {runs} seeds, {len(failed)} failed"
+            f"{' (' + ' '.join(map(str, failed)) + ')' if failed else ''}, {60 * runs / max(seconds, 1):.0f} a minute; "
+            f"{pieces[0].finished} to {pieces[-1].finished}"
+        )
+
+
+def _counts(piece: Piece, kind: Kind, sources: str) -> bool:
+    return (piece.sources, piece.profile, piece.nodes) == (sources, kind.profile, kind.nodes)
