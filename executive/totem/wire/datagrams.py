@@ -132,7 +132,7 @@ def leading_frame(run: Run, start: int) -> tuple[bytes, int] | None:
     datagram.  The same checks, but one for all fragments: so a frame costs little more than one of them.
     """
     data, size = run.data, run.size
-    if len(data) - start <= size or data[start : start + _HEAD_BYTES] != _HEADS[0]:
+    if not DATAGRAM_BYTES_MIN <= size < len(data) - start or data[start : start + _HEAD_BYTES] != _HEADS[0]:
         return None
     _, stride, total = _GEOMETRY.unpack_from(data, start)
     if stride != size - _FRAGMENT_HEADER.size or not FRAGMENT_BYTES_MIN <= stride < total <= FRAME_BYTES_MAX:
