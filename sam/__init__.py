@@ -34,7 +34,7 @@ from .calling import (
     supervised,
     warn_signal,
 )
-from .client import apps, instance, is_supervised, name
+from .client import apps, fence, instance, is_supervised, name
 
 __all__ = [
     "STORED_BYTES_MAX",
@@ -43,6 +43,7 @@ __all__ = [
     "aio",
     "apps",
     "dispatch",
+    "fence",
     "fileno",
     "finalize",
     "health_check",

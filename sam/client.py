@@ -27,6 +27,15 @@ def instance(variables: Mapping[str, str] | None = None) -> int:
     return int(text) if text.isdecimal() else 0
 
 
+def fence(variables: Mapping[str, str] | None = None) -> int:
+    """The fencing token of an application that runs on one node at a time (docs/singleton.md); 0 for any other.
+
+    Whatever must not be written by two hands has to refuse lower ones than it has seen.
+    """
+    text = _variable(environment.FENCE, variables)
+    return int(text) if text.isdecimal() else 0
+
+
 def name(variables: Mapping[str, str] | None = None) -> str | None:
     """The application's name; None if this process is not supervised."""
     return _variable(environment.NAME, variables) or None

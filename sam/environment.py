@@ -24,6 +24,9 @@ RUN_DIR = "TOTEMD_SAM_RUN_DIR"
 PID = "TOTEMD_SAM_PID"
 """The process number of sam-run."""
 
+FENCE = "TOTEMD_SAM_FENCE"
+"""The fencing token of an application that runs on one node at a time; higher than that of all earlier runs."""
+
 STATE, MAIN, DETAIL, EXIT_CODE = (f"TOTEMD_SAM_{word}" for word in ("STATE", "MAIN_PID", "DETAIL", "EXIT_CODE"))
 """What a hook finds besides: the state that was entered, the main process (0: none), what happened, how it ended."""
 
@@ -46,9 +49,12 @@ def of_every_instance(
     return {os.fsencode(key): os.fsencode(value) for key, value in variables.items()}
 
 
-def of_instance(constant: Mapping[bytes, bytes], name: str, instance: int) -> dict[bytes, bytes]:
+def of_instance(constant: Mapping[bytes, bytes], name: str, instance: int, fence: int = 0) -> dict[bytes, bytes]:
     """The environment of one instance."""
-    return {**constant, NAME.encode(): name.encode(), INSTANCE.encode(): b"%d" % instance}
+    found = {**constant, NAME.encode(): name.encode(), INSTANCE.encode(): b"%d" % instance}
+    if fence:
+        found[FENCE.encode()] = b"%d" % fence
+    return found
 
 
 def of_main(variables: Mapping[bytes, bytes], pid: int) -> dict[bytes, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -92,6 +93,8 @@ class StopAsked:
 
     signal: int
     """The signal that sam-run got."""
+    within: float = math.inf
+    """What lives so many seconds later is killed, however much time its policy gives it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,13 @@ import ctypes
 import os
 import signal
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _PR_SET_CHILD_SUBREAPER = 36
+_RB_AUTOBOOT = 0x01234567
+_TFD_NONBLOCK, _TFD_CLOEXEC, _TFD_TIMER_ABSTIME = os.O_NONBLOCK, os.O_CLOEXEC, 1
 _SFD_NONBLOCK, _SFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 _SIGINFO = struct.Struct("=IiiI")
 """The beginning of struct signalfd_siginfo: number, errno, code, sender's pid; see signalfd(2)."""
@@ -81,6 +84,39 @@ class SignalReader:
 
     def close(self) -> None:
         """Stop reading; the signals stay blocked."""
+        os.close(self._fd)
+
+
+def reboot_machine() -> None:
+    """Restart the machine at once, as `reboot -f` does; see reboot(2)."""
+    os.sync()
+    _libc.reboot(_RB_AUTOBOOT)
+
+
+class BootTimer:
+    """A timer on a descriptor, by the clock that goes on while the machine is suspended; see timerfd_create(2)."""
+
+    def __init__(self) -> None:
+        self._fd = int(_libc.timerfd_create(time.CLOCK_BOOTTIME, _TFD_NONBLOCK | _TFD_CLOEXEC))
+        if self._fd < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"timerfd_create: {os.strerror(number)}")
+
+    def fileno(self) -> int:
+        """Readable from the time that was set."""
+        return self._fd
+
+    def set(self, when: float) -> None:
+        """Be readable at this time of CLOCK_BOOTTIME, at once if it has passed; 0: never."""
+        seconds = int(when)
+        nanoseconds = int((when - seconds) * 1_000_000_000)
+        value = (ctypes.c_long * 4)(0, 0, seconds, nanoseconds)  # struct itimerspec: interval, value
+        if _libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, value, None) < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"timerfd_settime: {os.strerror(number)}")
+
+    def close(self) -> None:
+        """Give the descriptor back."""
         os.close(self._fd)
 
 

@@ -23,6 +23,7 @@ BACKOFF_JITTER = 0.1
 RESTARTS_MAX = 20
 WITHIN_SECONDS = 60.0
 STOP_TIMEOUT_MS = 10_000
+YIELD_TIMEOUT_MS = 1000
 HEALTH_INTERVAL_MS = 2000
 HEALTH_TIMEOUT_MS = 1000
 HEALTH_START_PERIOD_MS = 5000
@@ -36,7 +37,7 @@ LOG_KEEP_MAX = 1000
 HOOK_TIMEOUT_MS = 10_000
 NICENESS_MIN, NICENESS_MAX = -20, 19
 
-IDENTITY, RECOVERY, STOPPING, HEALTH, PROGRAM, OUTPUT, LIMITS, KEEPER = (
+IDENTITY, RECOVERY, STOPPING, HEALTH, PROGRAM, OUTPUT, LIMITS, SINGLETON, KEEPER = (
     "The application",
     "Failures and restarts",
     "Stopping",
@@ -44,6 +45,7 @@ IDENTITY, RECOVERY, STOPPING, HEALTH, PROGRAM, OUTPUT, LIMITS, KEEPER = (
     "What it is started with",
     "Output and events",
     "Limits, watched from outside by the sam process",
+    "On one node at a time",
     "sam-run itself",
 )
 """The sections of the help text, in its order."""
@@ -298,6 +300,24 @@ _LIMIT_OPTIONS = (
     ),
 )
 
+_SINGLETON_OPTIONS = (
+    _option(
+        SINGLETON,
+        "--singleton",
+        callback=types.app_name,
+        metavar="NAME",
+        help="Of all sam-runs of the cluster with this NAME one starts COMMAND, on a quorate node; the others stand "
+        "by.  NAME is the application's --name too.",
+    ),
+    _milliseconds(
+        SINGLETON,
+        "--yield-timeout",
+        YIELD_TIMEOUT_MS,
+        "If its node may not run it any more (quorum lost, cut off), it is killed so long after the stop signal; "
+        "every fail-over after the loss of a node takes so much longer.",
+    ),
+)
+
 _KEEPER_OPTIONS = (
     _option(
         KEEPER,
@@ -330,9 +350,10 @@ OPTIONS = (
     *_PROGRAM_OPTIONS,
     *_OUTPUT_OPTIONS,
     *_LIMIT_OPTIONS,
+    *_SINGLETON_OPTIONS,
     *_KEEPER_OPTIONS,
     click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARG]..."),
 )
 """Decorators of a click command, in the order of the help text."""
 
-SECTIONS = (IDENTITY, RECOVERY, STOPPING, HEALTH, PROGRAM, OUTPUT, LIMITS, KEEPER)
+SECTIONS = (IDENTITY, RECOVERY, STOPPING, HEALTH, PROGRAM, OUTPUT, LIMITS, SINGLETON, KEEPER)

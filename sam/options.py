@@ -13,6 +13,7 @@ import click
 
 from ..ipc.errors import InvalidArgument
 from ..ipc.messages.sam import APP_NAME_LENGTH_MAX, Limits, WhenOrphaned
+from ..ipc.messages.sam_singleton import YIELD_MS_MAX
 from ..ipc.paths import run_dir
 from .health import HealthPolicy
 from .launch import Launch
@@ -72,11 +73,19 @@ class RunOptions:
     if_orphaned: str
     """What to do with an orphan of the same name: `refuse`, `adopt`, `end`."""
     detach: bool
+    singleton: bool = False
+    """It runs on one node of the cluster at a time; its name is the same on all."""
+    yield_timeout: float = 0.0
+    """Seconds that it is given to end when its node may not run it any more."""
 
     @property
     def interval_ms(self) -> int:
         """The policy's interval as the option named it."""
         return round(self.policy.interval * 1000)
+
+    def renamed_for(self, pid: int) -> RunOptions:
+        """With the name that an application of a sam-run with this pid gets if it was given none."""
+        return replace(self, name=automatic_name(self.command[0], pid))
 
     def spec(self, environment: Mapping[str, str], signal_mask: frozenset[int], *, own_session: bool = False) -> Spec:
         """The application, for a keeper with this environment.
@@ -118,7 +127,7 @@ def run_options(values: dict[str, Any]) -> RunOptions:
         health = _health(values)
     except InvalidArgument as error:
         raise click.UsageError(str(error)) from None
-    name = values["name"]
+    name = _name(values)
     return RunOptions(
         command=command,
         name=name or automatic_name(command[0], os.getpid()),
@@ -144,7 +153,22 @@ def run_options(values: dict[str, Any]) -> RunOptions:
         orphan=WhenOrphaned(values["orphan"]),
         if_orphaned=values["if_orphaned"],
         detach=values["detach"],
+        singleton=values["singleton"] is not None,
+        yield_timeout=min(values["yield_timeout"], YIELD_MS_MAX) / 1000,
     )
+
+
+def _name(values: dict[str, Any]) -> str | None:
+    name, singleton = values["name"], values["singleton"]
+    if singleton is None:
+        return name  # type: ignore[no-any-return]
+    if name not in (None, singleton):
+        raise click.UsageError(f"--singleton {singleton} is the name already: leave out --name {name}")
+    if values["detach"]:
+        raise click.UsageError("--singleton does not go with --detach: let the init system keep sam-run")
+    if values["if_orphaned"] == "adopt":
+        raise click.UsageError("--singleton does not go with --if-orphaned adopt: its guardian leaves no orphans")
+    return singleton  # type: ignore[no-any-return]
 
 
 def _policy(values: dict[str, Any]) -> Policy:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..ipc.messages.sam import AppState
 from . import calls
 from .events import (
@@ -213,7 +215,7 @@ def froze_on_its_way_out(life: Life, _: Froze, now: float) -> None:
 
 def stop(life: Life, event: StopAsked, now: float) -> None:
     held = life.state in (AppState.FROZEN, AppState.SUSPENDED)
-    deadline = now + life.policy.stop_timeout
+    deadline = now + min(life.policy.stop_timeout, event.within)
     life.deadlines = {Timer.KILL: min(deadline, life.deadlines.get(Timer.KILL, deadline))}
     life.enter(AppState.STOPPING, Why.STOP_ASKED)
     life.effects.append(Signal(life.policy.stop_signal_for(event.signal)))
@@ -222,6 +224,8 @@ def stop(life: Life, event: StopAsked, now: float) -> None:
 
 
 def stop_again(life: Life, event: StopAsked, now: float) -> None:
+    if event.within < math.inf:
+        life.deadlines[Timer.KILL] = min(life.deadlines.get(Timer.KILL, math.inf), now + event.within)
     life.effects.append(Signal(life.policy.stop_signal_for(event.signal), Scope.MAIN if life.pid else Scope.REST))
 
 

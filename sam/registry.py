@@ -6,12 +6,24 @@ An application stays on the list after its sam-run has gone if somebody should k
 from __future__ import annotations
 
 import enum
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..ipc.errors import InvalidArgument
+import msgspec
+
+from ..ipc.errors import InvalidArgument, NotFound
 from ..ipc.messages.control import AppInfo
-from ..ipc.messages.sam import APP_NAME_LENGTH_MAX, AppState, Limits, Progress, Register
+from ..ipc.messages.sam import (
+    APP_NAME_LENGTH_MAX,
+    AppState,
+    Limits,
+    Progress,
+    Register,
+    Resource,
+    ResourceState,
+    WhenOrphaned,
+)
 from .probe import Finding, Process
 
 ENDED_KEPT_MAX = 100
@@ -20,7 +32,7 @@ ENDED_KEPT_MAX = 100
 UNREAPED_SECONDS = 5.0
 """A main process that has ended must have been noticed by its sam-run after so long."""
 
-OVER = frozenset({AppState.STOPPED, AppState.FATAL})
+OVER = frozenset({AppState.STANDBY, AppState.STOPPED, AppState.FATAL})
 """States after which nothing of an application runs, as its sam-run says."""
 
 
@@ -55,6 +67,11 @@ class App:
     """Its sam-run is there."""
     is_declared: bool = False
     """It is one of the configuration's; the keeper keeps it."""
+    when_orphaned: WhenOrphaned = WhenOrphaned.KEEP
+    stop_signal: int = signal.SIGTERM
+    stop_timeout: float = 0.0
+    adopts: bool = False
+    """Its sam-run has taken it over from one that was killed."""
     is_held: bool = False
     """It and its sam-run are stopped, so that the latter cannot say so."""
 
@@ -66,6 +83,8 @@ class App:
     def turn(self, progress: Progress, process: Process | None) -> None:
         """Its sam-run says where it stands; *process* is the main process that was found to belong to it."""
         self.progress, self.process = progress, process
+        self.policy = progress.policy or self.policy
+        self.interval = self.interval if progress.interval_ms is None else progress.interval_ms / 1000
         self.stopped_since = self.ended_since = None
         self.is_held = False
 
@@ -109,6 +128,8 @@ class Registry:
     """Instances after the first that were started."""
     orphans: int = 0
     """Applications whose sam-run died."""
+    remains: dict[str, Resource] = field(default_factory=dict)
+    """What cmap still shows of applications that have failed and ended, by the pid of their sam-run."""
 
     def enrol(self, message: Register, runner_pid: int) -> App:
         """Put an application on the list.
@@ -118,9 +139,18 @@ class Registry:
         """
         name = self._free_name(message, runner_pid)
         self.apps.pop(name, None)
+        self.remains.pop(str(runner_pid), None)
         app = App(name, message.policy, message.interval_ms / 1000, runner_pid, message.progress, message.limits)
+        app.when_orphaned, app.adopts = message.when_orphaned, message.adopts
+        app.stop_signal, app.stop_timeout = message.stop_signal, message.stop_timeout_ms / 1000
         self.apps[name] = app
         return app
+
+    def rediscover(self, name: str, policy: str, instance: int, process: Process) -> None:
+        """An orphan was found that an earlier sam process knew, perhaps."""
+        progress = Progress(AppState.ORPHANED, instance, process.pid, "its sam-run died")
+        self.apps[name] = App(name, policy, 0.0, 0, progress, process=process, is_kept=False)
+        self.orphans += 1
 
     def declare(self, app: App) -> bool:
         """Put an application of the configuration on the list; whether its name was free."""
@@ -143,12 +173,13 @@ class Registry:
         app.runner, app.is_kept, app.is_held = None, False, False
         if app.state in OVER:
             app.process = None
-            if app.state is AppState.STOPPED:
+            if app.state is not AppState.FATAL:
                 self._remove(app)
+                self._keep_remains(app)
         else:
             self.orphans += 1
             if finding in (Finding.ALIVE, Finding.STOPPED):
-                app.progress = Progress(AppState.ORPHANED, app.progress.instance, app.progress.pid, "its sam-run died")
+                app.progress = msgspec.structs.replace(app.progress, state=AppState.ORPHANED, detail="its sam-run died")
             else:
                 self.lose(app)
         self._forget_the_oldest()
@@ -156,7 +187,33 @@ class Registry:
     def lose(self, app: App) -> None:
         """An application has ended, and nobody will start it again."""
         app.process = None
-        app.progress = Progress(AppState.LOST, app.progress.instance, 0, "its sam-run died, and it has ended")
+        app.progress = msgspec.structs.replace(
+            app.progress, state=AppState.LOST, pid=0, detail="its sam-run died, and it has ended"
+        )
+
+    def resources(self) -> dict[str, Resource]:
+        """What cmap shows: by the pid of the sam-run; those of the keeper, which are many, by their names."""
+        shown = dict(self.remains)
+        for app in self.apps.values():
+            if app.progress.resource is not None:
+                shown[app.name if app.is_declared else str(app.runner_pid)] = app.progress.resource
+        return shown
+
+    def forget(self, shown_as: str) -> None:
+        """Show nothing more of an application that has ended.
+
+        Raises:
+            NotFound: nothing is shown by that name.
+            InvalidArgument: it has not ended.
+        """
+        if self.remains.pop(shown_as, None) is not None:
+            return
+        app = next((each for each in self.apps.values() if str(each.runner_pid) == shown_as), None)
+        if app is None or app.progress.resource is None:
+            raise NotFound(f"no application that has failed is shown as {shown_as}")
+        if app.is_kept or app.process is not None:
+            raise InvalidArgument(f"{app.name} ({shown_as}) has not ended: its keys go when it does")
+        self._remove(app)
 
     def watched(self) -> list[App]:
         """The applications with a process to look at."""
@@ -174,6 +231,8 @@ class Registry:
         taken = self.apps.get(message.name)
         if taken is None or (taken.process is None and not taken.is_kept):
             return message.name
+        if message.adopts and taken.state is AppState.ORPHANED and taken.progress.pid == message.progress.pid:
+            return message.name
         if message.exact:
             raise InvalidArgument(_name_problem(taken))
         return next(name for name in _similar_names(message.name, runner_pid) if name not in self.apps)
@@ -182,6 +241,13 @@ class Registry:
         if self.apps.get(app.name) is app:
             del self.apps[app.name]
 
+    def _keep_remains(self, app: App) -> None:
+        resource = app.progress.resource
+        if resource is not None and resource.state is ResourceState.FAILED:
+            self.remains[str(app.runner_pid)] = resource
+            while len(self.remains) > ENDED_KEPT_MAX:
+                del self.remains[next(iter(self.remains))]
+
     def _forget_the_oldest(self) -> None:
         over = [app for app in self.apps.values() if not app.is_kept and app.process is None]
         for app in over[: max(0, len(over) - ENDED_KEPT_MAX)]:
@@ -189,6 +255,8 @@ class Registry:
 
 
 def _name_problem(taken: App) -> str:
+    if taken.is_declared:
+        return f"an application named {taken.name!r} is declared in the configuration of this node: choose another name"
     if taken.state is AppState.ORPHANED:
         return (
             f"an application named {taken.name!r} still runs here (pid {taken.progress.pid}), though its sam-run was "

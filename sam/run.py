@@ -31,19 +31,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+import msgspec
 
 from ..ipc.errors import TotemdError
-from ..ipc.messages.sam import Register
+from ..ipc.messages.sam import AppState, Progress, Register, WhenOrphaned
 from ..ipc.paths import SAM_SOCKET
 from .children import Children
+from .detach import Background, detach
+from .events import EXIT_SIGNAL_BASE, Event, Parting, StopAsked, SuspendAsked
+from .guardian import Leash
 from .launch import EXIT_FAILED
 from .link import Link, refused_for_good
 from .linux import SignalReader, become_subreaper, suspend_by
 from .options import OPTIONS, RunOptions, run_options
+from .orphans import Orphan, predecessor
 from .probe import PsutilProbe
 from .quorum import QuorumWatch
 from .reception import Reception, abstract_address
 from .signals import JOB_CONTROL, MEANINGFUL, meaning
+from .singleton import Singleton
 from .supervised import Supervised
 from .terminal import Terminal
 
@@ -60,7 +66,16 @@ def say(text: str) -> None:
 class SamRun:
     """The owner of one supervised application: terminal, signals, the sam process, the exit code."""
 
-    def __init__(self, options: RunOptions, reader: SignalReader) -> None:
+    def __init__(
+        self,
+        options: RunOptions,
+        reader: SignalReader,
+        leash: Leash | None,
+        background: Background | None,
+        orphan: Orphan | None,
+    ) -> None:
+        """*leash* holds the guardian of an application that runs on one node at a time; *orphan* is taken over."""
+        self._background = background
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._reader = reader
@@ -68,7 +83,7 @@ class SamRun:
         self._finished: asyncio.Future[int] = self._loop.create_future()
         probe = PsutilProbe()
         self._children = Children(probe)
-        self._reception = Reception(abstract_address(), probe)
+        self._reception = Reception(abstract_address() if orphan is None else orphan.reception, probe)
         self._app = Supervised(
             options.spec(os.environ, reader.mask_before),
             run_dir=options.run_dir,
@@ -78,6 +93,15 @@ class SamRun:
             quorum=QuorumWatch(options.run_dir),
             host=self,
             jitter=random.random,
+            orphan=orphan,
+        )
+        self._leaving = False
+        self._exit_code: int | None = None
+        """Instead of the application's."""
+        self._singleton = (
+            None
+            if leash is None
+            else Singleton(options.run_dir / SAM_SOCKET, options.name, options.yield_timeout, leash, self)
         )
         self._link = Link(
             options.run_dir / SAM_SOCKET,
@@ -87,9 +111,14 @@ class SamRun:
                 options.name_is_explicit,
                 str(options.policy.words),
                 options.interval_ms,
-                self._app.progress,
+                self._progress() if orphan is None else Progress(AppState.ORPHANED, orphan.instance, orphan.pid),
+                adopts=orphan is not None,
+                limits=options.limits,
+                when_orphaned=WhenOrphaned.END if options.singleton else options.orphan,
+                stop_signal=options.policy.stop_signal,
+                stop_timeout_ms=round(options.policy.stop_timeout * 1000),
             ),
-            lambda: self._app.progress,
+            self._progress,
             lambda order: self._app.failed(order.instance, order.why),
             self.say,
         )
@@ -102,7 +131,10 @@ class SamRun:
                 return EXIT_FAILED
             self._app.name = self._link.name
             self._loop.add_reader(self._reader.fileno(), self._take_signals)
-            self._app.begin()
+            if self._singleton is None:
+                self._app.begin()
+            else:
+                self._singleton.start()
             code = await self._finished
             await self._app.settle()
             return code
@@ -110,6 +142,8 @@ class SamRun:
             self._loop.remove_reader(self._reader.fileno())
             self._app.close()
             self._reception.close()
+            if self._singleton is not None:
+                await self._singleton.close()
             await self._link.close()
 
     async def _enlist(self) -> bool:
@@ -127,7 +161,47 @@ class SamRun:
             if info.number == signal.SIGCHLD:
                 self._children.reap()
             elif (meant := meaning(info)) is not None:
-                self._app.happen(meant)
+                self._signalled(meant)
+
+    def _signalled(self, meant: Event) -> None:
+        self._leaving |= isinstance(meant, StopAsked)
+        if self._singleton is None or not self._singleton.stands_by:
+            self._app.happen(meant)
+        elif isinstance(meant, StopAsked | Parting):  # nothing runs that could have an opinion
+            self.finished(EXIT_SIGNAL_BASE + meant.signal)
+        elif isinstance(meant, SuspendAsked):
+            suspend_by(meant.signal)
+
+    def _progress(self) -> Progress:
+        progress = self._app.progress
+        if self._singleton is not None and self._singleton.stands_by:
+            return msgspec.structs.replace(progress, state=AppState.STANDBY, detail=self._singleton.why)
+        return progress
+
+    # -- singleton.Host
+
+    def begin_term(self, fence: int, stored: bytes) -> None:
+        """This node is the one."""
+        self.say(f"runs here, with the fencing token {fence}")
+        self._app.fence, self._app.stored = fence, stored
+        self._app.begin()
+
+    def yield_within(self, seconds: float) -> None:
+        """This node may not be the one any more."""
+        self._app.stop(signal.SIGTERM, seconds)
+
+    def waits(self) -> None:
+        """Let `totemctl apps` show why."""
+        self._link.tell()
+
+    def cannot_go_on(self, reason: str) -> None:
+        """End, and the application too."""
+        say(reason)
+        self._leaving, self._exit_code = True, EXIT_FAILED
+        if self._singleton is None or self._singleton.stands_by:
+            self.finished(EXIT_FAILED)
+        else:
+            self._app.stop(signal.SIGTERM)
 
     # -- supervised.Host
 
@@ -137,8 +211,12 @@ class SamRun:
             say(f"{self._options.name}: {text}")
 
     def turned(self) -> None:
-        """Tell the sam process."""
+        """Tell the sam process, and whoever waits until it is up."""
         self._link.tell()
+        if self._background is not None and self._app.progress.state is AppState.RUNNING:
+            self._background.is_up(self._app.name)
+        if self._singleton is not None:
+            self._singleton.store(self._app.stored)
 
     def before_restart(self) -> None:
         """Give the next instance the terminal as the first one found it, and the name that is listed now."""
@@ -155,9 +233,15 @@ class SamRun:
         return not signal.sigpending() & {signal.SIGCONT, *JOB_CONTROL}  # else what is read next says how it goes on
 
     def finished(self, code: int) -> None:
-        """End with this code."""
+        """End with this code; or stand by again, if it was ended for want of a lease."""
+        if self._singleton is not None:
+            stays = self._singleton.yields and not self._leaving
+            self._singleton.over()
+            if stays:
+                self._link.tell()
+                return
         if not self._finished.done():
-            self._finished.set_result(code)
+            self._finished.set_result(code if self._exit_code is None else self._exit_code)
 
     def _mishap(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A bug: nothing can be relied on any more, so end loudly rather than watch badly."""
@@ -168,18 +252,25 @@ class SamRun:
         self.finished(EXIT_FAILED)
 
 
-async def _live(options: RunOptions, reader: SignalReader) -> int:
-    return await SamRun(options, reader).live()
+async def _live(options: RunOptions, reader: SignalReader, leash: Leash | None, background: Background | None) -> int:
+    orphan = await predecessor(options, PsutilProbe(), say)
+    return await SamRun(options, reader, leash, background, orphan).live()
 
 
 def run(options: RunOptions) -> int:
     """Run an application under supervision; return sam-run's exit code."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent that ignores it would make the kernel reap for us
+    background = None
+    if options.detach:
+        background = detach(options)
+        options = options if options.name_is_explicit else options.renamed_for(os.getpid())
+    # Before this process becomes a subreaper: nobody's child shall the guardian be.
+    leash = Leash(options.name) if options.singleton else None
     ignored = {number for number in MEANINGFUL if signal.getsignal(number) is signal.SIG_IGN}
     reader = SignalReader({*MEANINGFUL, signal.SIGCHLD} - ignored)
     if not become_subreaper():
         say("this kernel has no subreapers: processes that leave the application's tree cannot be ended")
-    return asyncio.run(_live(options, reader))
+    return asyncio.run(_live(options, reader, leash, background))
 
 
 @click.command(context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]})

@@ -16,7 +16,13 @@ import click
 from ..ipc.errors import InvalidArgument
 from .options import OPTIONS, RunOptions, run_options
 
-NOT_DECLARED = frozenset({"command", "run_dir", "require_sam", "quiet", "detach", "if_orphaned", "orphan"})
+NOT_DECLARED = frozenset(
+    {
+        *("command", "run_dir", "require_sam", "quiet", "detach", "if_orphaned", "orphan"),
+        # A guardian guards a sam-run of its own.
+        *("singleton", "yield_timeout"),
+    }
+)
 """What is about sam-run itself: its terminal, and which node it belongs to.  `command` is one line of the section."""
 
 UNITS = {"MS": "ms", "S": "seconds"}

@@ -11,15 +11,25 @@ import resource
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
+
 from ..executive.config.model import Configuration
 from ..executive.runtime.access import SHARED_SOCKET_MODE, Gate
 from ..executive.runtime.child import Answer, ChildContext, Question
 from ..executive.runtime.metrics import Metrics
 from ..ipc.channel import Session
 from ..ipc.endpoints import Credentials
-from ..ipc.errors import InvalidArgument, NotFound
+from ..ipc.errors import InvalidArgument, NotFound, TryAgain
+from ..ipc.messages import sam_singleton
 from ..ipc.messages.common import Done, Hello
-from ..ipc.messages.control import AppsAnswer, AppsQuestion, MetricsAnswer, MetricsQuestion
+from ..ipc.messages.control import (
+    AppsAnswer,
+    AppsQuestion,
+    MetricsAnswer,
+    MetricsQuestion,
+    ResourcesAnswer,
+    ResourcesQuestion,
+)
 from ..ipc.messages.sam import (
     TO_SAM,
     AppList,
@@ -31,15 +41,21 @@ from ..ipc.messages.sam import (
     Recover,
     Register,
     Registered,
+    WhenOrphaned,
 )
 from ..ipc.paths import SAM_SOCKET
 from ..ipc.server import Closed, Server
-from .limit_watch import LimitWatch
+from . import environment, orphans
+from .assembly import Assembly
 from .keeper.attendant import Attendant
 from .keeper.listing import Listing
+from .limit_watch import LimitWatch
 from .link import ROLE as SAM_RUN
+from .monitor import PROCESS_PREFIX
 from .probe import Finding, Probe, Process, PsutilProbe
 from .registry import App, Registry, Verdict
+from .singletons import FromSingleton, Singletons
+from .warden import Warden
 
 WATCH_SECONDS = 0.5
 """Pause between two looks at all applications, when they are few."""
@@ -53,7 +69,7 @@ WATCH_SLICE = 25
 DESCRIPTORS_WANTED = 16_384
 """Open files that the largest number of connections needs: a socket and a pidfd for each."""
 
-ToSam = Register | Changed | Ended | ListApps
+ToSam = Register | Changed | Ended | ListApps | FromSingleton
 
 
 def watch_pause(took: float) -> float:
@@ -72,6 +88,7 @@ class SamProcess:
         self._probe = PsutilProbe() if probe is None else probe
         self._gate = Gate(context.configuration.access, context.log)
         self._registry = Registry()
+        self._warden = Warden(context.log, self._registry.resources)
         self._listing = Listing(self._registry, self._probe, context.log)
         self._attendant = Attendant(
             context.run_dir,
@@ -79,7 +96,10 @@ class SamProcess:
             listed=self._listing.listed,
             turned=lambda turn: self._listing.turned(turn, self._loop.time()),
         )
+        self._singletons = Singletons(self._send)
+        self._assembly: Assembly | None = None
         self._sessions: dict[App, Session] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._server: Server[ToSam] | None = None
         self._watch: asyncio.TimerHandle | asyncio.Handle | None = None
         self._to_look_at: list[App] = []
@@ -95,22 +115,45 @@ class SamProcess:
     async def start(self) -> None:
         """Serve; sam-runs that kept their applications meanwhile register again by themselves."""
         _raise_descriptor_limit()
-        self._server = Server(
-            self._context.run_dir / SAM_SOCKET, TO_SAM, self, node_id=self._node_id, mode=SHARED_SOCKET_MODE
+        self._assembly = self._singletons.assembly = Assembly(
+            self._context.configuration,
+            self._context.run_dir,
+            self._log,
+            apps=lambda: self._registry.infos(self._node_id),
+            leader=self._singletons,
         )
+        self._server = Server(
+            self._context.run_dir / SAM_SOCKET,
+            TO_SAM | sam_singleton.TO_SAM,
+            self,
+            node_id=self._node_id,
+            mode=SHARED_SOCKET_MODE,
+        )
+        self._assembly.start()
         self._watch = self._loop.call_later(WATCH_SECONDS, self._begin_look)
+        self._rediscover()
+        self._warden.configure(self._context.configuration.resources)
         self._attendant.declare(self._context.configuration.apps)
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Take over who may connect; who is connected stays."""
         self._gate.rules = configuration.access
+        if self._assembly is not None:
+            self._assembly.retime(configuration.totem)
+        self._warden.configure(configuration.resources)
         self._attendant.declare(configuration.apps)
 
     def answer(self, question: Question) -> Answer:
-        """The applications of this node, or this process's numbers."""
+        """The applications of all nodes, or this process's numbers."""
         match question:
             case AppsQuestion(request=request):
-                return AppsAnswer(request, self._registry.infos(self._node_id))
+                if self._assembly is None:
+                    raise TryAgain("the sam process is still starting")
+                return AppsAnswer(request, self._assembly.apps_of_cluster())
+            case ResourcesQuestion(request=request, forget=forget):
+                if forget:
+                    self._registry.forget(forget.removeprefix(PROCESS_PREFIX).split(".")[0])
+                return ResourcesAnswer(request, self._warden.keys())
             case MetricsQuestion(request=request):
                 self._restarts.value = self._registry.restarts
                 self._orphans.value = self._registry.orphans
@@ -124,8 +167,13 @@ class SamProcess:
             await self._attendant.leave(self._context.still_stopping)
         self._attendant.close()
         self._limits.close()
+        for task in self._ending:
+            task.cancel()
+        if self._assembly is not None:
+            self._assembly.close()
         if self._watch is not None:
             self._watch.cancel()
+        self._warden.close(cleanly=True)
         if self._server is not None:
             self._server.close()
         for app in self._registry.apps.values():
@@ -154,15 +202,20 @@ class SamProcess:
             case Ended(request, progress):
                 self._turn(session, self._app_of(session), progress)
                 self._send(session, Done(request))
+            case _:
+                self._singletons.received(session, message)
 
     def closed(self, session: Session, why: Closed) -> None:
         """If it was a sam-run that had not come to an end, its application is an orphan now."""
         app = session.state
+        if why is not Closed.SERVER_STOPS:
+            self._singletons.closed(session)
         if not isinstance(app, App):
             return
         self._sessions.pop(app, None)
         if why is Closed.SERVER_STOPS:
             return
+        self._apps_changed()
         was = app.progress
         self._registry.leave(app, app.process.look() if app.process is not None else Finding.GONE)
         match app.state:
@@ -175,6 +228,27 @@ class SamProcess:
                 )
             case AppState.LOST:
                 self._log.err("sam-run died, and its application does not run", app=app.name, because=why.value)
+        if app.when_orphaned is WhenOrphaned.END and app.state in (AppState.ORPHANED, AppState.LOST):
+            task = self._loop.create_task(self._end_orphan(app))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def _end_orphan(self, app: App) -> None:
+        run_dir = self._context.run_dir
+        if not await orphans.appear(app.name, run_dir):
+            return
+        gone = await orphans.end(app.name, run_dir, self._probe, app.stop_signal, app.stop_timeout)
+        log = self._log.notice if gone else self._log.err
+        log("the orphan was ended" if gone else "the orphan cannot be ended", app=app.name)
+
+    def _rediscover(self) -> None:
+        """What lost its sam-run while there was no sam process."""
+        for orphan in orphans.find(self._context.run_dir):
+            process = self._probe.find(orphan.pid)
+            if process is not None:
+                policy = orphan.variables.get(environment.POLICY, "")
+                self._registry.rediscover(orphan.name, policy, orphan.instance, process)
+                self._log.warning("an application without a sam-run was found", app=orphan.name, pid=orphan.pid)
 
     # -- applications
 
@@ -204,8 +278,13 @@ class SamProcess:
         if progress.pid and session.visible:
             # Only a child of that sam-run is believed to be its application.
             process = self._probe.find(progress.pid, parent=session.pid)
+            if process is None and app.adopts and orphans.belongs(self._probe, app.name, progress.pid, session.uid):
+                process = self._probe.find(progress.pid)
         before = app.progress
         self._registry.turn(app, progress, process)
+        if progress.resource is not None and before.resource is None:
+            self._warden.look()
+        self._apps_changed()
         facts = {"app": app.name, "instance": progress.instance, "pid": progress.pid}
         if progress.state is AppState.FATAL:
             self._log.err("given up", because=progress.detail, **facts)
@@ -214,13 +293,18 @@ class SamProcess:
         elif progress.state is not before.state:
             self._log.info("turn", state=progress.state.value, **facts)
 
-    def _send(self, session: Session, message: Registered | Recover | AppList | Done) -> None:
+    def _send(self, session: Session, message: msgspec.Struct) -> None:
         assert self._server is not None
         self._server.send(session, message)
 
     # -- the look from outside
 
+    def _apps_changed(self) -> None:
+        if self._assembly is not None:
+            self._assembly.apps_changed()
+
     def _begin_look(self) -> None:
+        self._apps_changed()  # what nobody has said, such as the end of an orphan
         self._listing.look()
         self._to_look_at, self._took = self._registry.watched(), 0.0
         self._look_at_some()

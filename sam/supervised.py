@@ -14,6 +14,7 @@ what happens.  Registering with the sam process is the owner's affair as well (`
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -46,11 +47,14 @@ from .events import (
 from .family import Family
 from .helper import Helper
 from .hooks import HookRunner
+from .keeper.adopt import Adopted, Traces
 from .log import Output
 from .machine import Machine
 from .notify import without_notify
+from .orphans import Orphan
 from .policy import Quorum
 from .probe import Probe
+from .procstat import TICKS_PER_SECOND
 from .quorum import QuorumWatch
 from .reception import Reception
 from .spec import Spec
@@ -98,8 +102,9 @@ class Supervised:
         host: Host,
         jitter: Callable[[], float],
         instances: int = 0,
+        orphan: Orphan | None = None,
     ) -> None:
-        """*jitter* is random in [0, 1); *instances* is how many there were already.
+        """*jitter* is random in [0, 1); *instances* is how many there were already; *orphan* is the first one.
 
         Raises:
             OSError: a log file cannot be opened, or another descriptor is not to be had.
@@ -113,9 +118,9 @@ class Supervised:
         self._machine.life.instance = instances
         self._family = Family(spec.name, spec.launch, children, probe, self.happen)
         helper = Helper(spec.launch, children, probe)
-        self._vitals = Vitals(spec, helper, Outlet(self._is_ours, self._ready, self.failed, self._said))
+        self._vitals = Vitals(spec, helper, Outlet(self._is_ours, self._ready, self.failed, self._said), orphan)
         self._hooks = HookRunner(spec.hooks, helper, host.say)
-        self._output = Output(spec.logs, host.say)
+        self._output = Output(spec.logs, host.say, 0 if orphan is None else orphan.pid)
         self._environment = environment.of_every_instance(
             {**without_notify(spec.variables), **self._vitals.variables()},
             policy=str(policy.words),
@@ -123,6 +128,13 @@ class Supervised:
             run_dir=run_dir,
             socket=reception.address,
         )
+        self.fence = 0
+        """What the instances from the next one on find as their fencing token; 0: nothing."""
+        self._orphan = orphan
+        self._run_dir = run_dir
+        self._adopted = Adopted(children)
+        if orphan is not None:
+            self._machine.life.instance = orphan.instance - 1
         self._detail = ""
         self._shown: AppState | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -139,9 +151,8 @@ class Supervised:
     @property
     def progress(self) -> Progress:
         """Where it stands."""
-        life, before = self._machine.life, self._policy
-        policy = str(life.policy.words) if life.policy.words != before.words else ""
-        interval_ms = round(life.policy.interval * 1000) if life.policy.interval != before.interval else None
+        life = self._machine.life
+        policy, interval_ms = str(life.policy.words), round(life.policy.interval * 1000)
         state = self._shown_state(life.state)
         return Progress(state, life.instance, life.pid, self._detail, policy, interval_ms, life.resource)
 
@@ -160,6 +171,15 @@ class Supervised:
         """Number of the current instance."""
         return self._machine.life.instance
 
+    @property
+    def stored(self) -> bytes:
+        """What it has left for its next instances."""
+        return self._machine.life.stored
+
+    @stored.setter
+    def stored(self, data: bytes) -> None:
+        self._machine.life.stored = data
+
     # -- what happens
 
     def begin(self) -> None:
@@ -169,9 +189,12 @@ class Supervised:
             self._quorum.watch(self)
         self.happen(Begin())
 
-    def stop(self, asked_by: int) -> None:
-        """End it, with all its processes.  *asked_by* is the signal that asked (see `Policy.stop_signal_for`)."""
-        self.happen(StopAsked(asked_by))
+    def stop(self, asked_by: int, within: float = math.inf) -> None:
+        """End it, with all its processes.  *asked_by* is the signal that asked (see `Policy.stop_signal_for`).
+
+        What lives so many seconds later is killed, however much time the policy gives it.
+        """
+        self.happen(StopAsked(asked_by, within))
 
     def failed(self, instance: int, why: str) -> None:
         """Somebody says that an instance has failed; void if it is not the current one."""
@@ -244,11 +267,19 @@ class Supervised:
     def _start(self, instance: int) -> None:
         if instance > 1:
             self._host.before_restart()
-        variables = environment.of_instance(self._environment, self.name, instance)
-        outcome = self._family.start(variables, {**self._output.descriptors, **self._vitals.descriptors()})
+        variables = environment.of_instance(self._environment, self.name, instance, self.fence)
+        orphan, self._orphan = self._orphan, None
+        if orphan is None:
+            outcome = self._family.start(variables, {**self._output.descriptors, **self._vitals.descriptors()})
+        else:
+            outcome = self._family.adopt(orphan.pid)
         if isinstance(outcome, Spawned):
-            self._vitals.started(instance, environment.of_main(variables, outcome.pid))
+            about = environment.of_main(variables, outcome.pid)
+            self._vitals.started(instance, about, is_ready=orphan is not None)
         self._machine.happen(outcome, self._loop.time())
+        if orphan is not None:
+            created = orphan.created / TICKS_PER_SECOND
+            self._adopted.watch(orphan.pid, created, Traces(self.name, instance, self._run_dir))
 
     def _signal(self, number: int, scope: Scope) -> None:
         if scope is Scope.REST:
@@ -292,7 +323,7 @@ class Supervised:
             self._hooks.entered(state, partial(self._of_turn, report, self._detail))
 
     def _of_turn(self, report: Report, detail: str) -> dict[bytes, bytes]:
-        variables = environment.of_instance(self._environment, self.name, report.instance)
+        variables = environment.of_instance(self._environment, self.name, report.instance, self.fence)
         return environment.of_turn(variables, report.pid, detail, report.ending.exit_code if report.ending else None)
 
     # -- signs of life

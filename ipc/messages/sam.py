@@ -38,6 +38,8 @@ Detail = Annotated[str, msgspec.Meta(max_length=DETAIL_LENGTH_MAX)]
 class AppState(enum.StrEnum):
     """Where an application's life stands; the words that `totemctl apps` shows."""
 
+    STANDBY = "standby"
+    """It runs on one node of the cluster at a time, and not on this one."""
     WAITING = "waiting"
     """The next instance is started when the node is quorate."""
     STARTING = "starting"
@@ -100,9 +102,9 @@ class Progress(msgspec.Struct, frozen=True):
     detail: Detail = ""
     """What happened, in words."""
     policy: Annotated[str, msgspec.Meta(max_length=32)] = ""
-    """The policy now, if the application has asked for another than its sam-run has registered."""
+    """The policy now: an application may ask for another than its sam-run has registered.  Empty: as registered."""
     interval_ms: Annotated[int, msgspec.Meta(ge=0, le=2**31)] | None = None
-    """The same for the interval."""
+    """The same for the interval; None: as registered."""
     resource: Resource | None = None
     """None without `+cmap`."""
 

@@ -72,4 +72,5 @@ def by_name(apps: Iterable[AppInfo]) -> tuple[AppInfo, ...]:
 
 
 def _shared(app: AppInfo, fence: int) -> SharedApp:
-    return SharedApp(app.name, app.pid, app.state[:_WORD_LENGTH_MAX], app.instance, app.policy[:_WORD_LENGTH_MAX], fence)
+    state, policy = app.state[:_WORD_LENGTH_MAX], app.policy[:_WORD_LENGTH_MAX]
+    return SharedApp(app.name, app.pid, state, app.instance, policy, fence)

@@ -109,7 +109,7 @@ class Story:
 def test_every_event_and_every_deadline_is_decided_in_every_state() -> None:
     assert set(REACTIONS) == set(itertools.product(STATES, get_args(Event)))
     assert set(EXPIRIES) == set(itertools.product(STATES, Timer))
-    assert set(STATES) == set(AppState) - {AppState.ORPHANED, AppState.LOST, AppState.UNREADY}
+    assert set(STATES) == set(AppState) - {AppState.ORPHANED, AppState.LOST, AppState.UNREADY, AppState.STANDBY}
 
 
 # -- starting, ending, starting again
