@@ -19,7 +19,7 @@ from ...ipc import forks
 from ...ipc.blocking import BlockingConnection, Lost
 from ...ipc.channel import Arrived, Opened, Rejected
 from ...ipc.deadline import Deadline
-from ...ipc.errors import ConnectionLost, NotMember, TryAgain
+from ...ipc.errors import ConnectionLost, TryAgain
 from ...ipc.ids import Guarantee, Member, group_name, group_text
 from ...ipc.messages.cpg import TO_CLIENT
 from .batches import BytesLike
@@ -231,7 +231,7 @@ class Client(ClientView):
     def _fileno(self, subscription: Subscription) -> int:
         self._check_process()
         if subscription.stage is Stage.CLOSED and subscription not in self._readiness:
-            raise NotMember(f"not a member of the group {subscription.name!r} any more")
+            raise subscription.error
         if subscription not in self._readiness:
             self._readiness[subscription] = Readiness()
             self._update_readiness()
