@@ -162,7 +162,7 @@ class SamProcess:
                 raise NotFound("the sam process knows applications only")
 
     async def stop(self) -> None:
-        """Stop serving.  Applications go on: their sam-runs keep them.  Those of the configuration end if the node does."""
+        """Stop serving.  Applications go on: their sam-runs keep them.  Declared ones end if the node does."""
         if self._context.node_stops():
             await self._attendant.leave(self._context.still_stopping)
         self._attendant.close()
@@ -173,7 +173,7 @@ class SamProcess:
             self._assembly.close()
         if self._watch is not None:
             self._watch.cancel()
-        self._warden.close(cleanly=True)
+        self._warden.close(cleanly=self._context.node_stops())
         if self._server is not None:
             self._server.close()
         for app in self._registry.apps.values():

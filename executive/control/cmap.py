@@ -6,7 +6,7 @@ import click
 
 from ...ipc.errors import NotFound
 from ...ipc.ids import NODE_ID_MAX
-from ...ipc.messages.control import CmapReply, CmapRequest, CmapSetRequest
+from ...ipc.messages.control import CmapDeleteRequest, CmapReply, CmapRequest, CmapSetRequest
 from .asking import Options, command
 from .showing import print_json
 
@@ -51,7 +51,15 @@ def set_value(options: Options, key: str, value: str) -> None:
     _print(options, {key: reply.values[key]} if key in reply.values else {})
 
 
-for each in (list_keys, get, set_value):
+@command("delete")
+@click.argument("key")
+def delete(options: Options, key: str) -> None:
+    """Forget a failed application: KEY is one of its resources.process.PID.*, or what these begin with."""
+    with options.executive() as executive:
+        executive.ask(CmapDeleteRequest(key))
+
+
+for each in (list_keys, get, set_value, delete):
     cmap.add_command(each)
 
 

@@ -47,6 +47,8 @@ from ...ipc.messages.control import (
     QuorumQuestion,
     Ready,
     Reconfigure,
+    ResourcesAnswer,
+    ResourcesQuestion,
     RingAnswer,
     RingQuestion,
     StillStopping,
@@ -70,8 +72,16 @@ FATAL_ACKNOWLEDGE_SECONDS = 1.0
 EXIT_DONE = 0
 EXIT_FAILED = 1
 
-Question = RingQuestion | GroupsQuestion | AppsQuestion | QuorumQuestion | MetricsQuestion | BlackboxQuestion
-Answer = RingAnswer | GroupsAnswer | AppsAnswer | QuorumAnswer | MetricsAnswer | BlackboxAnswer
+Question = (
+    RingQuestion
+    | GroupsQuestion
+    | AppsQuestion
+    | QuorumQuestion
+    | ResourcesQuestion
+    | MetricsQuestion
+    | BlackboxQuestion
+)
+Answer = RingAnswer | GroupsAnswer | AppsAnswer | QuorumAnswer | ResourcesAnswer | MetricsAnswer | BlackboxAnswer
 
 _LEFT_TO_THE_EXECUTIVE = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
@@ -234,7 +244,7 @@ class _Child:
                 self._finish(EXIT_DONE)
             case RingQuestion() | GroupsQuestion() | AppsQuestion() | QuorumQuestion():
                 self._answer(message)
-            case MetricsQuestion() | BlackboxQuestion():
+            case ResourcesQuestion() | MetricsQuestion() | BlackboxQuestion():
                 self._answer(message)
 
     def _send(self, message: msgspec.Struct) -> None:

@@ -9,13 +9,18 @@ CANCEL_WAIT_FOR_ALL = "quorum.cancel_wait_for_all"
 """No option but a button: set to 1, the cluster waits for all nodes no more, and it is 0 again."""
 
 
+FORGETTABLE = "resources.process."
+"""Keys that begin so may be deleted, once their application has failed and ended."""
+
+
 def view(
     configuration: Configuration, ring: RingAnswer | None, quorum: QuorumAnswer | None = None
 ) -> dict[str, str | int]:
     """All keys.
 
     Besides the configuration's (which has the effective values as `runtime.config.totem.*`): `runtime.members.ID.*`,
-    the ring as this node sees it, and `runtime.votequorum.*`; absent while the process that knows it is away.
+    the ring as this node sees it, and `runtime.votequorum.*`; absent while the process that knows it is away.  The sam
+    process adds `resources.*`.
     """
     values: dict[str, str | int] = dict(configuration.cmap)
     if quorum is not None:

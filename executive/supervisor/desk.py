@@ -26,6 +26,8 @@ from ...ipc.messages.control import (
     ProcessInfo,
     QuorumAnswer,
     QuorumQuestion,
+    ResourcesAnswer,
+    ResourcesQuestion,
     RingAnswer,
     RingQuestion,
     StatusReply,
@@ -128,8 +130,8 @@ class Desk:
 
     async def cmap(self, request: int, prefix: str) -> CmapReply:
         """Keys that begin with *prefix*."""
-        ring, quorum = await asyncio.gather(self._ring(), self._quorum())
-        values = cmap.view(self._node.configuration, ring, quorum)
+        ring, quorum, resources = await asyncio.gather(self._ring(), self._quorum(), self._resources())
+        values = cmap.view(self._node.configuration, ring, quorum) | resources
         return CmapReply(request, {key: values[key] for key in sorted(values) if key.startswith(prefix)})
 
     async def cancel_wait_for_all(self, value: str) -> None:
@@ -145,6 +147,25 @@ class Desk:
         if value != "1":
             raise InvalidArgument(f"{cmap.CANCEL_WAIT_FOR_ALL} is set to 1, not to {value!r}")
         await self._node.questions.ask("quorum", lambda request: QuorumQuestion(request, True))
+
+    async def forget_resource(self, key: str) -> None:
+        """Delete the keys of an application that has failed and ended.
+
+        Raises:
+            InvalidArgument: *key* is none of such an application.
+            NotFound: there is no such application.
+            TryAgain: the sam process is away.
+        """
+        if not key.startswith(cmap.FORGETTABLE):
+            raise InvalidArgument(f"only keys that begin with {cmap.FORGETTABLE} can be deleted, not {key!r}")
+        await self._node.questions.ask("sam", lambda request: ResourcesQuestion(request, key))
+
+    async def _resources(self) -> dict[str, str | int]:
+        try:
+            answer: ResourcesAnswer = await self._node.questions.ask("sam", ResourcesQuestion)
+        except TotemdError:
+            return {}
+        return answer.keys
 
     @property
     def _counts_votes(self) -> bool:

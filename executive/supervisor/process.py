@@ -23,6 +23,7 @@ from ...ipc.messages.control import (
     FROM_TOTEMCTL,
     AppsRequest,
     BlackboxRequest,
+    CmapDeleteRequest,
     CmapRequest,
     CmapSetRequest,
     Configure,
@@ -233,6 +234,10 @@ class Executive:
             case CmapSetRequest(key, value, request) if key == CANCEL_WAIT_FOR_ALL:
                 self._require_owner(session)
                 await self._desk.cancel_wait_for_all(value)
+                return Done(request)
+            case CmapDeleteRequest(key, request):
+                self._require_owner(session)
+                await self._desk.forget_resource(key)
                 return Done(request)
             case _:
                 return self._change(session, message)

@@ -78,6 +78,16 @@ class QuorumQuestion(Wire, frozen=True, tag="ask.quorum"):
     """First have the cluster wait for all nodes no more; what comes of it is not in the answer yet."""
 
 
+class ResourcesQuestion(Wire, frozen=True, tag="ask.resources"):
+    """To sam: which keys of `resources.*` are there?"""
+
+    asks: ClassVar[bool] = True
+
+    request: int
+    forget: str = ""
+    """First forget the application of this key, which has failed and ended."""
+
+
 class MetricsQuestion(Wire, frozen=True, tag="ask.metrics"):
     """To any child: your counters and gauges."""
 
@@ -185,6 +195,13 @@ class QuorumAnswer(Wire, frozen=True, tag="quorum"):
     """`runtime.votequorum.*`, for cmap."""
 
 
+class ResourcesAnswer(Wire, frozen=True, tag="resources"):
+    """Figures of the machine, and the applications that are shown in cmap."""
+
+    request: int
+    keys: dict[str, str | int]
+
+
 class BlackboxAnswer(Wire, frozen=True, tag="blackbox"):
     """The flight recorder was dumped."""
 
@@ -226,6 +243,7 @@ TO_CHILD = (
     | GroupsQuestion
     | AppsQuestion
     | QuorumQuestion
+    | ResourcesQuestion
     | MetricsQuestion
     | BlackboxQuestion
 )
@@ -239,6 +257,7 @@ FROM_CHILD = (
     | GroupsAnswer
     | AppsAnswer
     | QuorumAnswer
+    | ResourcesAnswer
     | MetricsAnswer
     | BlackboxAnswer
     | Refused
@@ -296,6 +315,13 @@ class CmapSetRequest(Wire, frozen=True, tag="ctl.cmap.set"):
 
     key: str
     value: str
+    request: int = 0
+
+
+class CmapDeleteRequest(Wire, frozen=True, tag="ctl.cmap.delete"):
+    """Forget an application that has failed and ended, named by one of its keys.  Answered with `Done`."""
+
+    key: str
     request: int = 0
 
 
@@ -435,6 +461,7 @@ FROM_TOTEMCTL = (
     | BlackboxRequest
     | CmapRequest
     | CmapSetRequest
+    | CmapDeleteRequest
     | ReloadRequest
     | ShutdownRequest
 )
