@@ -53,6 +53,12 @@ class Family:
         self._children.has_begun(self, self._main)
         return Spawned(self._main)
 
+    def adopt(self, pid: int) -> Spawned:
+        """Go on with a main process that exists, and is no child of this one."""
+        self._main = pid
+        self._children.has_begun(self, pid)
+        return Spawned(pid)
+
     def ended(self) -> None:
         """The main process has been reaped."""
         self._main = 0

@@ -168,8 +168,9 @@ class Capture:
 class Output:
     """All that is captured of an application; the same file for two descriptors is one pipe."""
 
-    def __init__(self, logs: Mapping[int, LogPolicy], say: Callable[[str], None]) -> None:
-        """
+    def __init__(self, logs: Mapping[int, LogPolicy], say: Callable[[str], None], orphan: int = 0) -> None:
+        """*orphan* is the pid of an application that is taken over: its pipes go on, if it has any.
+
         Raises:
             OSError: a file cannot be opened.
         """
@@ -179,7 +180,7 @@ class Output:
         try:
             for number, policy in logs.items():
                 if policy not in self._captures:
-                    self._captures[policy] = Capture(policy, say)
+                    self._captures[policy] = Capture(policy, say, adopted_pipe(orphan, number) if orphan else None)
                 self.descriptors[number] = self._captures[policy].writing
         except OSError:
             self.close()

@@ -18,6 +18,9 @@ WATCHDOG_VARIABLE = "WATCHDOG_USEC"
 
 WATCHDOG_PID_VARIABLE = "WATCHDOG_PID"
 
+ADDRESS_PREFIX = "@totemd-sam-notify-"
+"""What the address of each socket of ours begins with."""
+
 DATAGRAM_BYTES_MAX = 16 * 1024
 """A longer one is dropped."""
 
@@ -89,7 +92,7 @@ class NotifySocket:
         self._belongs = belongs
         self._noticed = noticed
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self.address = address or f"@totemd-sam-{os.getpid()}-{os.urandom(4).hex()}"
+        self.address = address or f"{ADDRESS_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
         """As it stands in the environment."""
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)

@@ -76,6 +76,8 @@ class SamRun:
     ) -> None:
         """*leash* holds the guardian of an application that runs on one node at a time; *orphan* is taken over."""
         self._background = background
+        self._orphan = orphan
+        """None once it has been taken over."""
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._reader = reader
@@ -111,7 +113,7 @@ class SamRun:
                 options.name_is_explicit,
                 str(options.policy.words),
                 options.interval_ms,
-                self._progress() if orphan is None else Progress(AppState.ORPHANED, orphan.instance, orphan.pid),
+                self._progress(),
                 adopts=orphan is not None,
                 limits=options.limits,
                 when_orphaned=WhenOrphaned.END if options.singleton else options.orphan,
@@ -129,7 +131,7 @@ class SamRun:
         try:
             if not await self._enlist():
                 return EXIT_FAILED
-            self._app.name = self._link.name
+            self._app.name, self._orphan = self._link.name, None
             self._loop.add_reader(self._reader.fileno(), self._take_signals)
             if self._singleton is None:
                 self._app.begin()
@@ -173,6 +175,8 @@ class SamRun:
             suspend_by(meant.signal)
 
     def _progress(self) -> Progress:
+        if self._orphan is not None:
+            return Progress(AppState.RUNNING, self._orphan.instance, self._orphan.pid)
         progress = self._app.progress
         if self._singleton is not None and self._singleton.stands_by:
             return msgspec.structs.replace(progress, state=AppState.STANDBY, detail=self._singleton.why)

@@ -14,6 +14,7 @@ from . import checks, notify
 from .health import Abandon, Ask, Health, Healthy, Kind, Unhealthy
 from .helper import Helper
 from .notify import Notice, NotifySocket
+from .orphans import Orphan
 from .spec import ReadyBy, Spec
 
 STATUS_SECONDS = 0.5
@@ -40,8 +41,8 @@ class Outlet:
 class Vitals:
     """Watches one instance after the other."""
 
-    def __init__(self, spec: Spec, helper: Helper, outlet: Outlet, notify_address: str = "") -> None:
-        """*notify_address* is that of an earlier socket, which an application that was taken over still uses.
+    def __init__(self, spec: Spec, helper: Helper, outlet: Outlet, orphan: Orphan | None = None) -> None:
+        """*orphan* is an application that is taken over, and goes on with the socket that it knows.
 
         Raises:
             OSError: no socket can be had.
@@ -64,7 +65,9 @@ class Vitals:
         self._asking: dict[tuple[int, int], asyncio.Task[None]] = {}
         beats = any(check.kind is Kind.HEARTBEAT for check in spec.health.checks)
         notifies = spec.ready is not None and spec.ready.by is ReadyBy.NOTIFY
-        self._socket = NotifySocket(outlet.belongs, self._noticed, notify_address) if beats or notifies else None
+        address = "" if orphan is None else orphan.variables.get(notify.SOCKET_VARIABLE, "")
+        address = address if address.startswith(notify.ADDRESS_PREFIX) else ""
+        self._socket = NotifySocket(outlet.belongs, self._noticed, address) if beats or notifies else None
         self._watchdog_seconds = spec.health.interval if beats else 0.0
 
     @property
