@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +22,8 @@ GROUP = "bench"
 PATIENCE_SECONDS = member.PATIENCE_SECONDS + 30.0
 """How long an answer may take; a member gives up earlier, and says why."""
 
+END_SECONDS = 3.0
+
 Answers = dict[int, dict[str, Any]]
 """Node -> what its member says."""
 
@@ -32,7 +35,7 @@ class BenchError(Exception):
 class Members:
     """`with Members(cluster) as members:`; a member of one group on every node."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, environment: Mapping[str, str] | None = None) -> None:
         words = [GROUP, str(len(cluster))]
         self._processes = {
             node.node_id: subprocess.Popen(
@@ -41,6 +44,7 @@ class Members:
                 stdout=subprocess.PIPE,
                 text=True,
                 bufsize=1,
+                env={**os.environ, **(environment or {})},
             )
             for node in cluster
         }
@@ -115,10 +119,16 @@ class Members:
         return answers
 
     def close(self) -> None:
-        """End them."""
+        """End them: at the end of their input, or by a signal if they are not listening."""
+        for process in self._processes.values():
+            assert process.stdin is not None
+            process.stdin.close()
         for process in self._processes.values():
             with process:
-                process.kill()
+                try:
+                    process.wait(END_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
     def _read_all(self) -> dict[int, str]:
         end = time.monotonic() + PATIENCE_SECONDS

@@ -10,7 +10,8 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 from totemd.testing import Cluster, Value
 from totemd.testing.namespaces import MTU, Namespaces
@@ -27,6 +28,8 @@ MTU_MARGIN_BYTES = 100
 
 CONNECTS = 20
 """Fresh clients of one measurement."""
+
+N = TypeVar("N", int, float)
 
 Sample = dict[str, float]
 """Name of a figure -> its value; units are in the names."""
@@ -65,7 +68,8 @@ class Totemd:
     """totemd.
 
     Each node is in a network namespace of its own (*namespaces*, needs root), or has a loopback address of its own.
-    *cipher* is `aes256`, `none` and whatever else the configuration knows.
+    *cipher* is `aes256`, `none` and whatever else the configuration knows.  *environment* is added to that of all nodes
+    and members.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Totemd:
         namespaces: bool,
         mtu: int = MTU,
         options: Mapping[str, Value] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = " ".join(
             ["totemd", "plain" if cipher == "none" else cipher, *([] if mtu == MTU else [f"MTU {mtu}"])]
@@ -87,6 +92,7 @@ class Totemd:
         if mtu != MTU:
             self._options["totem.netmtu"] = mtu - MTU_MARGIN_BYTES
         self._options |= options or {}
+        self._environment = dict(environment or {})
         self._up = contextlib.ExitStack()
         self._cluster: Cluster | None = None
         self._members: Members | None = None
@@ -103,17 +109,22 @@ class Totemd:
                     launchers={node: network.launcher(node) for node in network.addresses},
                     port=PORT,
                     faults=False,
+                    environment=self._environment,
                 )
             else:
-                cluster = Cluster(nodes, options=self._options, faults=False)
+                cluster = Cluster(nodes, options=self._options, faults=False, environment=self._environment)
             self._cluster = building.enter_context(cluster)
-            self._members = building.enter_context(Members(cluster))
+            self._members = building.enter_context(Members(cluster, self._environment))
             self._up = building.pop_all()
 
     def down(self) -> None:
         """See `System.down`."""
         self._up.close()
         self._cluster = self._members = None
+
+    def run_dirs(self) -> dict[int, Path]:
+        """Of all nodes."""
+        return {node.node_id: node.run_dir for node in self._running()[0]}
 
     def pids(self) -> list[int]:
         """All processes of all nodes."""
@@ -181,6 +192,6 @@ def costs(flood: Mapping[str, float], used: Mapping[str, float]) -> Sample:
     }
 
 
-def percentile(in_order: Sequence[int], share: float) -> int:
+def percentile(in_order: Sequence[N], share: float) -> N:
     """Of sorted values: the one below which *share* of them are."""
     return in_order[min(len(in_order) - 1, int(share * len(in_order)))]

@@ -77,3 +77,10 @@ def test_the_recorders_price_is_measured() -> None:
 
 def test_the_core_alone_is_timed() -> None:
     assert set(json.loads(bench("recorder.py", "--profile", "--core-rounds", "5").stdout)) == {"plain", "recorded"}
+
+
+def test_the_hops_of_a_message_are_timed() -> None:
+    lines = bench("hops.py", "--loopback", "--nodes", "2", "--pings", "20").stdout.splitlines()
+    hops = [line.split(" | ")[0].removeprefix("| ") for line in lines if line.startswith("| ")]
+    assert hops.count("in all") == 2
+    assert {"client to cpg", "of that: waiting for the token", "wire", "open, order, deliver"} <= set(hops)
