@@ -124,7 +124,7 @@ class Monitor:
         times += [check.at for check in self._checks.values()]
         return max(now, min([*times, now + PERIOD_MS_OTHERWISE / 1000]))
 
-    def keys(self) -> dict[str, str | int]:
+    def shown(self) -> dict[str, str | int]:
         """What cmap shows, by key."""
         shown: dict[str, str | int] = {}
         for name, figure in self._figures.items():

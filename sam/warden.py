@@ -34,7 +34,7 @@ class Warden:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._monitor = Monitor(processes)
-        self._acts = {Act.REBOOT: reboot_machine, Act.SHUTDOWN: _end_the_executive, **(acts or {})}
+        self._acts = {Act.REBOOT: reboot_machine, Act.SHUTDOWN: end_the_executive, **(acts or {})}
         self._dog: Watchdog | None = None
         self._device, self._timeout = DEVICE_OFF, 0
         self._timer = self._loop.call_later(0, self._expire)
@@ -51,7 +51,7 @@ class Warden:
 
     def keys(self) -> dict[str, str | int]:
         """What cmap shows."""
-        return self._monitor.keys()
+        return self._monitor.shown()
 
     def look(self) -> None:
         """There is something new to look at."""
@@ -149,5 +149,6 @@ def _rule(options: WatchedOptions) -> Rule:
     return Rule(None if options.max is None else float(options.max), options.poll_period, options.recovery)
 
 
-def _end_the_executive() -> None:
+def end_the_executive() -> None:
+    """Have the node leave and end, as SIGTERM does."""
     os.kill(os.getppid(), signal.SIGTERM)
