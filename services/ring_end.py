@@ -19,6 +19,10 @@ from ..ipc.messages.common import Welcome
 from ..ipc.messages.stream import TO_SERVICE, Attached, Credit, Delivered, Events, StreamEvent
 from ..ipc.paths import TOTEM_SOCKET
 
+CREDIT_BYTES = 256 * 1024
+"""Delivered bytes after which the network process is told that they were taken: a message for each delivery would wake
+it as often as its own work does.  A small share of what it lets a service be behind."""
+
 
 class StreamHandler(Protocol):
     """What a service does with its stream."""
@@ -46,6 +50,8 @@ class RingEnd:
         self._handler = handler
         self._log = log
         self._credit = 0
+        self._taken = 0
+        """Bytes that the network process has not been told of."""
         self._connection: Connection[Any] = Connection(
             run_dir / TOTEM_SOCKET, service, TO_SERVICE, self, f"totemd {VERSION}"
         )
@@ -65,7 +71,7 @@ class RingEnd:
 
     def connected(self, welcome: Welcome) -> None:
         """totem.sock answers; `Attached` follows."""
-        self._credit = welcome.credit
+        self._credit, self._taken = welcome.credit, 0
 
     def arrived(self, message: Attached | Events | Credit, payload: Sequence[bytes]) -> None:
         """What the network process says."""
@@ -88,6 +94,7 @@ class RingEnd:
         frames = iter(payload)
         for event in events:
             self._handler.stream_event(event, next(frames, b"") if isinstance(event, Delivered) else b"")
-        consumed = sum(map(len, payload))
-        if consumed:
-            self._connection.send(Credit(consumed))
+        self._taken += sum(map(len, payload))
+        if self._taken >= CREDIT_BYTES:
+            self._connection.send(Credit(self._taken))
+            self._taken = 0

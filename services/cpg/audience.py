@@ -27,6 +27,10 @@ BACKLOG_BYTES_ALL_MAX = 512 * 1024 * 1024
 """Bytes that all clients of a node together may leave unread; above, the one that is furthest behind is expelled."""
 
 
+CREDIT_PARTS = 8
+"""A client gets its credit back in parts of this share of it, since each wakes the client."""
+
+
 class ClientLimits(NamedTuple):
     """What the configuration allows a client: `cpg { }`."""
 
@@ -117,10 +121,15 @@ class Audience:
         return cost
 
     def refund(self, client: LocalClient, cost: int) -> None:
-        """Credit goes back to a client: the ring took its batches, or nobody will."""
+        """Credit goes back to a client: the ring took its batches, or nobody will.
+
+        It is told when it is worth a message; until then it has most of its credit, more than any message takes.
+        """
         client.on_the_way -= cost
-        if cost and client in self.clients:
-            self._effects.append(ToClients((client,), (encode(Credit(cost)),)))
+        client.owed += cost
+        if client.owed * CREDIT_PARTS >= client.credit and client in self.clients:
+            self._effects.append(ToClients((client,), (encode(Credit(client.owed)),)))
+            client.owed = 0
 
     def has_overdrawn(self, client: LocalClient) -> bool:
         """Whether a client sent more than its credit; then it is dismissed."""

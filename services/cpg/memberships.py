@@ -38,6 +38,8 @@ class LocalClient:
     """How long it has reported nothing as consumed though something was unread."""
     on_the_way: int = 0
     """What the batches from it that the ring has not taken cost of its credit."""
+    owed: int = 0
+    """Credit that is its own again, and that it has not been told of."""
     refused: set[bytes] = field(default_factory=set)
     """Groups for which a batch of it was refused since it last asked to join."""
     groups: set[bytes] = field(default_factory=set)

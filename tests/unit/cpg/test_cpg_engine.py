@@ -12,6 +12,8 @@ from totemd.ipc.ids import MESSAGE_BYTES_MAX, Guarantee, Reason, RingId
 from totemd.ipc.messages.common import Refused
 from totemd.ipc.messages.cpg import (
     BATCH_BYTES_MAX,
+    BATCH_COST_BYTES,
+    CLIENT_CREDIT_BYTES,
     TO_CLIENT,
     Away,
     Changed,
@@ -142,10 +144,27 @@ def headers(payloads: Sequence[bytes]) -> list[Any]:
 
 
 @pytest.fixture
-def bench() -> Bench:
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Credit is told of at once, so that every refund can be seen."""
+    monkeypatch.setattr(audience, "CREDIT_PARTS", CLIENT_CREDIT_BYTES)
     made = Bench()
     made.ring()
     return made
+
+
+def test_credit_is_told_of_when_it_is_worth_a_message() -> None:
+    bench = Bench()
+    bench.ring()
+    client = bench.member()
+    part = CLIENT_CREDIT_BYTES // audience.CREDIT_PARTS
+    told, sent = 0, 0
+    while not told:
+        bench.say(client, Multicast(b"g", 1), batch(bytes(60_000)))
+        sent += 60_000 + BATCH_COST_BYTES + 4
+        bench.loop_back()
+        told = sum(each.payload_bytes for each in bench.got(client) if isinstance(each, Credit))
+        assert sent < 2 * part
+    assert told == sent >= part
 
 
 def test_a_client_learns_the_ring_first_and_its_own_join_as_first_event(bench: Bench) -> None:
