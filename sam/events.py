@@ -255,6 +255,7 @@ class Why(enum.Enum):
     SPAWNED = "started"
     CANNOT_START = "cannot be started"
     ENDED = "ended"
+    DONE = "is done"
     PARTED = "ended by a signal from outside"
     AT_WILL = "ended while it was not watched"
     LEFT_BEHIND = "left processes behind"

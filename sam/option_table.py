@@ -11,7 +11,7 @@ import click
 from ..ipc.messages.sam import WhenOrphaned
 from ..ipc.paths import RUN_DIR_VARIABLE
 from . import option_types as types
-from .option_types import MILLISECONDS_MAX, UNLIMITED, Option
+from .option_types import UNLIMITED, Option
 from .policy import Recovery
 
 INTERVAL_MS = 2000
@@ -56,8 +56,9 @@ def _option(group: str, *names: str, **more: Any) -> Callable[[Any], Any]:
 
 
 def _milliseconds(group: str, name: str, default: int, text: str, least: int = 0) -> Callable[[Any], Any]:
-    kind = click.IntRange(least, MILLISECONDS_MAX)
-    return _option(group, name, type=kind, default=default, show_default=True, metavar="MS", help=text)
+    return _option(
+        group, name, type=types.Milliseconds(least), default=default, show_default=True, metavar="MS", help=text
+    )
 
 
 def _count(group: str, name: str, default: int | None, text: str, *, least: int = 1, most: int | None = None) -> Any:
@@ -71,7 +72,11 @@ def _several(group: str, name: str, kind: Any, metavar: str, text: str) -> Calla
 
 _APPLICATION_OPTIONS = (
     _option(
-        IDENTITY, "--name", callback=types.app_name, help="Unique on the node; refused if taken.  Default: COMMAND-PID."
+        IDENTITY,
+        "--name",
+        callback=types.app_name,
+        metavar="NAME",
+        help="Unique on the node; refused if taken.  Default: COMMAND-PID.",
     ),
 )
 

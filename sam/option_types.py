@@ -47,6 +47,16 @@ class Option(click.Option):
         self.group = group
 
 
+class Milliseconds(click.IntRange):
+    """A time; that it must not be longer than 24 days is no news that a help text should tell fifteen times."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__(least, MILLISECONDS_MAX)
+
+    def _describe_range(self) -> str:
+        return f"x>={self.min}" if self.min else ""
+
+
 def signal_number(value: str) -> int:
     """A signal as kill(1) takes it: `TERM`, `SIGTERM` or `15`."""
     if value.isdecimal() and int(value) in signal.valid_signals():

@@ -189,6 +189,7 @@ def _policy(values: dict[str, Any]) -> Policy:
         intensity=Intensity(values["max_restarts"], values["within"]),
         stop_signal=values["stop_signal"],
         stop_timeout=values["stop_timeout"] / 1000,
+        done_codes=values["done_codes"],
     )
 
 

@@ -128,6 +128,8 @@ class Policy:
     """Asks the application to end."""
     stop_timeout: float
     """How long it may take to end before everything of it is killed."""
+    done_codes: frozenset[int] = frozenset()
+    """Exit codes that are no failure, but the end."""
     quorum: Quorum = Quorum.IGNORED
     cmap: bool = False
     """Its state can be read as `resources.process.PID.*` (corosync: SAM_RECOVERY_POLICY_CMAP)."""

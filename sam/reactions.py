@@ -99,14 +99,16 @@ def ended(life: Life, event: Exited, now: float) -> None:
     short = Timer.STABLE in life.deadlines or life.state is AppState.STARTING
     parted = Timer.PARTING in life.deadlines and was_parting(life.parting, event.ending)
     at_will = life.stage in (Stage.REGISTERED, Stage.WAITING) and life.state is not AppState.WARNED
+    done = life.state is not AppState.WARNED and was_done(life, event.ending)
     life.short_lives = life.short_lives + 1 if short else 0
     life.pid, life.ending, life.ended_at, life.left_behind = 0, event.ending, now, event.left_behind
     life.waiting = life.asked = None
     life.deadlines.clear()
-    if parted or at_will or life.policy.recovery is Recovery.QUIT:
+    if parted or at_will or done or life.policy.recovery is Recovery.QUIT:
         life.exit_code = event.ending.exit_code
-        life.failed = not (parted or at_will) and (life.state is AppState.WARNED or life.exit_code != 0)
-        life.enter(AppState.STOPPING, Why.PARTED if parted else Why.AT_WILL if at_will else Why.ENDED)
+        life.failed = not (parted or at_will or done) and (life.state is AppState.WARNED or life.exit_code != 0)
+        why = Why.PARTED if parted else Why.AT_WILL if at_will else Why.DONE if done else Why.ENDED
+        life.enter(AppState.STOPPING, why)
         life.end_the_rest(now)
         return
     life.enter(AppState.CLEARING, Why.ENDED)
@@ -120,6 +122,11 @@ def ended(life: Life, event: Exited, now: float) -> None:
 def was_parting(parting: Parting | None, ending: Ending) -> bool:
     """Whether an application that ended like this followed the signal."""
     return parting is not None and (not parting.only_if_killed or ending.signal == parting.signal)
+
+
+def was_done(life: Life, ending: Ending) -> bool:
+    """Whether an application that ended like this by itself means that it has done its work."""
+    return not ending.signal and ending.is_known and ending.code in life.policy.done_codes
 
 
 def cleared(life: Life, _: object, now: float) -> None:

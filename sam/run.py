@@ -40,6 +40,7 @@ from .children import Children
 from .detach import Background, detach
 from .events import EXIT_SIGNAL_BASE, Event, Parting, StopAsked, SuspendAsked
 from .guardian import Leash
+from .help_screen import SectionedCommand
 from .launch import EXIT_FAILED
 from .link import Link, refused_for_good
 from .linux import SignalReader, become_subreaper, suspend_by
@@ -277,12 +278,24 @@ def run(options: RunOptions) -> int:
     return asyncio.run(_live(options, reader, leash, background))
 
 
-@click.command(context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=SectionedCommand,
+    context_settings={
+        "allow_interspersed_args": False,
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+    },
+)
 def command(**values: Any) -> int:
     """Run COMMAND, and keep it running.
 
     It is started again when it ends or fails, with a growing wait between instances that end soon.  SIGTERM and SIGINT
-    end it and everything it has started, and sam-run with it.
+    end it and everything it has started, and sam-run with it.  Times are milliseconds, unless S (seconds) stands there.
+
+    \b
+    sam-run -- ./server
+    sam-run --name web --health http://localhost:8080/health --ready probe -- ./server
+    sam-run --name job --log job.log --max-rss 200M --detach -- ./worker --fast
 
     Exit code: that of COMMAND (128+N if signal N killed it); 124 it failed too often; 125 sam-run failed; 126 COMMAND
     cannot be run; 127 COMMAND not found.

@@ -41,6 +41,8 @@ def report_text(report: Report) -> str:
             return f"{who} waits for quorum"
         case Why.SILENT | Why.QUORUM_LOST | Why.MARKED_FAILED, _:
             return f"{who} (pid {report.pid}) {report.why.value}"
+        case Why.DONE, _:
+            return f"{who} {ending_text(report.ending)}: it is done"
         case Why.PARTED, _:
             return f"{who} {ending_text(report.ending)} on request; it is not restarted"
         case Why.TOO_OFTEN, _:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from totemd.ipc.messages.sam import APP_NAME_LENGTH_MAX, AppState
 from totemd.sam.events import Ending, Report, Why
+from totemd.sam.option_table import SECTIONS
 from totemd.sam.options import OPTIONS, RunOptions, automatic_name, run_options
 from totemd.sam.policy import BackOff, Intensity, Recovery
 from totemd.sam.run import command
@@ -117,6 +118,13 @@ def test_help_names_the_exit_codes() -> None:
     text = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
     for said in ("124 it failed too often", "125 sam-run failed", "126 COMMAND cannot be run", "127 COMMAND not found"):
         assert said in text
+
+
+def test_help_has_each_option_once_in_a_section() -> None:
+    text = CliRunner().invoke(command, ["--help"], terminal_width=110).output
+    lines = [line.split()[0].rstrip(",") for line in text.splitlines() if line.startswith("  -")]
+    assert sorted(lines) == sorted({*lines}) and len(lines) > 40
+    assert all(f"{section}:" in text for section in SECTIONS) and "2147483647" not in text
 
 
 def test_signals_without_a_name_are_numbers() -> None:
