@@ -16,20 +16,16 @@ from totemd.executive.totem.core import reactions, ring
 from totemd.executive.totem.core.context import RingContext, RingState
 from totemd.executive.totem.core.transitions import LEADS_TO, UNREACHABLE, Cell, cells, event_name
 
-Count = Callable[[RingState, str, RingState], None]
+Used = Counter[tuple[RingState, str, RingState]]
 
 
 @contextmanager
 def reactions_counted(coverage: Counter[str]) -> Iterator[None]:
     """Count every reaction within, also those of a mutant that is active."""
-    used: Counter[tuple[RingState, str, RingState]] = Counter()
-
-    def count(before: RingState, event: str, after: RingState) -> None:
-        used[before, event, after] += 1
-
-    packets = {cell: _of_packet(reaction, event_name(cell[1]), count) for cell, reaction in reactions.REACTIONS.items()}
+    used: Used = Counter()
+    packets = {cell: _of_packet(reaction, event_name(cell[1]), used) for cell, reaction in reactions.REACTIONS.items()}
     timers = {
-        timer: _of_timer(reaction, event_name(timer), count) for timer, reaction in reactions.TIMER_REACTIONS.items()
+        timer: _of_timer(reaction, event_name(timer), used) for timer, reaction in reactions.TIMER_REACTIONS.items()
     }
     try:
         with (
@@ -45,22 +41,22 @@ def reactions_counted(coverage: Counter[str]) -> Iterator[None]:
                 coverage[f"leads.{before.value}.{event}.{after.value}"] += times
 
 
-def _of_packet(reaction: reactions.Reaction, event: str, count: Count) -> reactions.Reaction:
+def _of_packet(reaction: reactions.Reaction, event: str, used: Used) -> reactions.Reaction:
     def counted(context: RingContext, packet: Any, sender: int, now: float) -> None:
         before = context.state
         reaction(context, packet, sender, now)
-        count(before, event, context.state)
+        used[before, event, context.state] += 1
 
     return counted
 
 
 def _of_timer(
-    reaction: Callable[[RingContext, float], None], event: str, count: Count
+    reaction: Callable[[RingContext, float], None], event: str, used: Used
 ) -> Callable[[RingContext, float], None]:
     def counted(context: RingContext, now: float) -> None:
         before = context.state
         reaction(context, now)
-        count(before, event, context.state)
+        used[before, event, context.state] += 1
 
     return counted
 

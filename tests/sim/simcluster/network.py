@@ -226,16 +226,18 @@ class Network:
         return Damaged(damage(content, scramble(~bits)) if isinstance(content, bytes) else None)
 
     def _is_lost(self, link: tuple[int, int], packet: object, chance: float) -> bool:
-        weather, now = self._weather, self._scheduler.now
-        if chance < self._loss[link] or (isinstance(packet, Mcast) and chance < self._loss[link] + weather.data_loss):
+        weather = self._weather
+        loss = self._loss[link]
+        if chance < loss or (weather.data_loss and chance < loss + weather.data_loss and isinstance(packet, Mcast)):
             self.dropped["loss"] += 1
             return True
         if weather.bursts and chance < BURST_LOSS:
-            slice_bits = bits_at(self._burst_keys[link], int(now / BURST_SLICE))
+            slice_bits = bits_at(self._burst_keys[link], int(self._scheduler.now / BURST_SLICE))
             if slice_bits * _TO_FRACTION < weather.bursts:
                 self.dropped["burst"] += 1
                 return True
         if self.rules:
+            now = self._scheduler.now
             self.rules = [rule for rule in self.rules if rule.until > now and rule.count != 0]
             if any(rule.drops(link, packet, chance) for rule in self.rules):
                 self.dropped[f"rule.{type(packet).__name__}"] += 1

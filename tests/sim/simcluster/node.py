@@ -58,6 +58,8 @@ class Node:
         self.traps: list[Tripwire] = []
         self.paused = False
         self._world = world
+        self._scheduler = world.scheduler
+        self._trace = world.trace
         self._network = network
         self._life = 0
         """Counts boots, so that what was scheduled for an earlier life is ignored."""
@@ -73,6 +75,7 @@ class Node:
         self._paused_since = 0.0
         skew = Chance(world.options.seed, "clock", number).between(-1, 1)
         self._rate = 1 + world.options.clock_rate * skew
+        self._offset = number * CLOCK_OFFSET
         self._state: RingState | None = None
         self._recoveries = 0
         """Recoveries entered since the last install."""
@@ -203,7 +206,7 @@ class Node:
 
     def now(self) -> float:
         """This node's own monotonic clock."""
-        return self.id * CLOCK_OFFSET + self._world.scheduler.now * self._rate
+        return self._offset + self._scheduler.now * self._rate
 
     # ------------------------------------------------------------------- input
 
@@ -217,8 +220,7 @@ class Node:
         self._inbox.append((sender, content))
         if not self._awake and not self.paused:
             self._awake = True
-            scheduler = self._world.scheduler
-            scheduler.at(scheduler.now + self._world.options.wake_delay, self._wake, self._life)
+            self._scheduler.at(self._scheduler.now + self._world.options.wake_delay, self._wake, self._life)
 
     def _wake(self, life: object) -> None:
         if life != self._life or self.ring is None:
@@ -234,9 +236,9 @@ class Node:
         self._hand_in(self._wire.receive(inbox, self.now()))
 
     def _hand_in(self, received: list[Received]) -> None:
-        data = [item for item in received if not isinstance(item.packet, Token | CommitToken)]
-        tokens = [item for item in received if isinstance(item.packet, Token | CommitToken)]
-        for sender, packet in (*data, *tokens):
+        if len(received) > 1:
+            received.sort(key=_is_token)  # stable: otherwise as they came
+        for sender, packet in received:
             if self.ring is None:
                 return
             if isinstance(packet, Ended):
@@ -244,7 +246,7 @@ class Node:
                 self.ring.process_ended(sender, self.now())
                 self._carry_out()
                 continue
-            self._world.trace.received(self._world.scheduler.now, self.id, sender, packet)
+            self._trace.received(self._scheduler.now, self.id, sender, packet)
             self._cells[self.ring.state, type(packet)] += 1
             self.ring.receive(packet, sender, self.now())
             self._carry_out()
@@ -256,12 +258,13 @@ class Node:
         now = self.now()
         if deadline is None:
             return
-        if self._at(deadline) <= self._world.scheduler.now:
+        if self._at(deadline) <= self._scheduler.now:
             # The way through the global clock may have rounded: never let a deadline that woke us look like the future.
             now = max(now, deadline)
         if deadline <= now:
-            self._world.trace.expired(self._world.scheduler.now, self.id)
-            self._hand_in(self._wire.expire(now))
+            self._trace.expired(self._scheduler.now, self.id)
+            if received := self._wire.expire(now):
+                self._hand_in(received)
             if self.ring is not None:
                 self.ring.expire(now)
                 self._carry_out()
@@ -293,29 +296,27 @@ class Node:
             pass  # what the core still wanted is lost with it
 
     def _do(self, effect: Effect) -> None:
-        world = self._world
-        world.trace.effect(world.scheduler.now, self.id, effect)
+        self._trace.effect(self._scheduler.now, self.id, effect)
         match effect:
-            case Multicast(packet, scope, members):
-                self._send(packet, self._network.nodes if scope is Scope.ALL else members)
-            case Unicast(to, packet):
-                self._send(packet, (to,), directed=True)
-            case Persist(ring_sequence):
-                if self.traps:
-                    self._spring("Persisting")
-                self.disk = ring_sequence
+            case Unicast():
+                self._send(effect.packet, (effect.to,), directed=True)
+            case Multicast():
+                self._send(effect.packet, self._network.nodes if effect.scope is Scope.ALL else effect.members)
             case Deliver() | Originated() | Discarded() | RegularConfiguration() | TransitionalConfiguration():
                 assert self.services is not None
                 self.services.on_effect(effect)
-            case Fact(event):
-                self._note_fact(event)
+            case Fact():
+                self._note_fact(effect.event)
+            case Persist():
+                if self.traps:
+                    self._spring("Persisting")
+                self.disk = effect.ring_sequence
         if self.traps:
             self._spring(type(effect).__name__)
 
     def _send(self, packet: AnyPacket, receivers: tuple[int, ...], *, directed: bool = False) -> None:
-        world = self._world
-        world.watch.sent(world.scheduler.now, self.id, self.disk, packet)
-        others = [receiver for receiver in receivers if receiver != self.id]
+        self._world.watch.sent(self._scheduler.now, self.id, self.disk, packet)
+        others = receivers if directed else [receiver for receiver in receivers if receiver != self.id]
         self._wire.send(packet, others, self.now(), directed=directed)
 
     def _serve(self) -> None:
@@ -345,10 +346,12 @@ class Node:
         deadline = self._deadline()
         if deadline is None:
             return
-        when = max(self._at(deadline), self._world.scheduler.now)
+        when = (deadline - self._offset) / self._rate
+        if when < self._scheduler.now:
+            when = self._scheduler.now
         if when < self._timer_at:
             self._timer_at = when
-            self._world.scheduler.at(when, self._timer, (self._life, when))
+            self._scheduler.at(when, self._timer, (self._life, when))
 
     def _timer(self, armed: object) -> None:
         if armed != (self._life, self._timer_at):
@@ -364,12 +367,12 @@ class Node:
         return core if wire is None or (core is not None and core <= wire) else wire
 
     def _at(self, local: float) -> float:
-        return (local - self.id * CLOCK_OFFSET) / self._rate
+        return (local - self._offset) / self._rate
 
     # -------------------------------------------------------------- bookkeeping
 
     def _record(self, event: Event) -> None:
-        self._world.history.record(self._process, event, self._world.scheduler.now)
+        self._world.history.record(self._process, event, self._scheduler.now)
 
     def _note_state(self) -> None:
         if self.ring is not None and self.ring.state is not self._state:
@@ -398,3 +401,7 @@ class Node:
             if self.ring is None or self._life != life:
                 raise _Crashed
             return
+
+
+def _is_token(received: Received) -> bool:
+    return isinstance(received.packet, (Token, CommitToken))

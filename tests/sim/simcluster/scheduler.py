@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 EVENTS_PER_INSTANT_MAX = 20_000
 """Events without progress of the clock that are taken for a livelock."""
@@ -38,23 +38,23 @@ class Scheduler:
         Raises:
             Livelock: the bound of events for an instant, or for the whole run, is exceeded.
         """
-        queue = self._queue
+        queue, pop = self._queue, heapq.heappop
         while queue and queue[0][0] <= end:
-            when, _, action, argument = heapq.heappop(queue)
-            self._count(when)
+            when, _, action, argument = pop(queue)
+            self.events += 1
+            if when > self.now:
+                self.now = when
+                self._since_progress = 0
+            else:
+                self._since_progress += 1
+            if self._since_progress > EVENTS_PER_INSTANT_MAX or self.events > self._events_max:
+                self._give_up(when)
             action(argument)
             if stop is not None and stop():
                 return
         self.now = max(self.now, end)
 
-    def _count(self, when: float) -> None:
-        self.events += 1
-        if when > self.now:
-            self.now = when
-            self._since_progress = 0
-        else:
-            self._since_progress += 1
-            if self._since_progress > EVENTS_PER_INSTANT_MAX:
-                raise Livelock(f"{self._since_progress} events at {when:.6f} s without progress of the clock")
-        if self.events > self._events_max:
-            raise Livelock(f"more than {self._events_max} events by {when:.3f} s")
+    def _give_up(self, when: float) -> NoReturn:
+        if self._since_progress > EVENTS_PER_INSTANT_MAX:
+            raise Livelock(f"{self._since_progress} events at {when:.6f} s without progress of the clock")
+        raise Livelock(f"more than {self._events_max} events by {when:.3f} s")

@@ -15,6 +15,7 @@ class Trace:
         self.lines: list[tuple[float, str]] = []
         self._keep = keep_lines
         self._hash = hashlib.blake2b(digest_size=16)
+        self._update = self._hash.update
         self._encode = msgspec.msgpack.Encoder(enc_hook=repr).encode
 
     @property
@@ -29,31 +30,31 @@ class Trace:
 
     def received(self, time: float, node: int, sender: int, packet: object) -> None:
         """A packet is handed to a node's core."""
-        self._hash.update(self._encode((time, node, sender, packet)))
+        self._update(self._encode((time, node, sender, packet)))
         if self._keep:
             self.lines.append((time, f"node {node}    <- {sender}  {packet}"))
 
     def expired(self, time: float, node: int) -> None:
         """A node's timers fire."""
-        self._hash.update(self._encode((time, node)))
+        self._update(self._encode((time, node)))
         if self._keep:
             self.lines.append((time, f"node {node}    timer"))
 
     def effect(self, time: float, node: int, effect: Effect) -> None:
         """A node carries out an effect."""
-        self._hash.update(self._encode((time, node, effect)))
+        self._update(self._encode((time, node, effect)))
         if self._keep:
             self.lines.append((time, f"node {node} {_effect_text(effect)}"))
 
     def seen(self, time: float, node: int, pid: int, group: str, event: object) -> None:
         """A member of a group reads an event."""
-        self._hash.update(self._encode((time, node, pid, group, event)))
+        self._update(self._encode((time, node, pid, group, event)))
         if self._keep:
             self.lines.append((time, f"node {node}    client {pid} in {group}: {event}"))
 
     def say(self, time: float, text: str) -> None:
         """A fault, a crash, a boot: anything that no core did."""
-        self._hash.update(text.encode())
+        self._update(text.encode())
         if self._keep:
             self.lines.append((time, text))
 
