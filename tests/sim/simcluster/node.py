@@ -347,7 +347,7 @@ class Node:
         if deadline is None:
             return
         when = (deadline - self._offset) / self._rate
-        if when < self._scheduler.now:
+        if when < self._scheduler.now:  # noqa: PLR1730  -- `max` costs a call, and this is run for every event
             when = self._scheduler.now
         if when < self._timer_at:
             self._timer_at = when
