@@ -8,6 +8,7 @@ else the variable that names the application.  With one application alone there 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from . import environment
 from .events import Ending, Event, Exited, Froze, Thawed, TreeGone
 from .linux import child_pids
 from .probe import Probe
+
+REAPED_AT_ONCE = 16
+"""So many ends are dealt with before the loop turns."""
 
 
 class Kin(Protocol):
@@ -106,11 +110,16 @@ class Children:
             owner.happen(event)
 
     def reap(self) -> None:
-        """Take away the children that have ended, of any generation, and tell everybody what has happened."""
+        """Take away children that have ended, of any generation, and tell everybody what has happened.
+
+        Where there are many, some wait until the loop has turned: what is started in their place takes its time.
+        """
         happened: list[tuple[Kin, Event]] = []
         exits: dict[Kin, Ending] = {}
         helpers: list[tuple[Callable[[Ending], None], Ending]] = []
-        while (status := _next_status()) is not None:
+        for _ in range(REAPED_AT_ONCE):
+            if (status := _next_status()) is None:
+                break
             pid, ending = status.si_pid, _ending(status)
             if (family := self._mains.get(pid)) is not None:
                 if ending is not None:
@@ -123,6 +132,8 @@ class Children:
                 self._strays.pop(pid, None)
                 if (helper := self._helpers.pop(pid, None)) is not None:
                     helpers.append((helper, ending))
+        else:
+            asyncio.get_running_loop().call_soon(self.reap)
         happened += self._settle(exits)
         for family, event in happened:
             family.happen(event)

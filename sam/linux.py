@@ -72,15 +72,17 @@ class SignalReader:
         return self._fd
 
     def read(self) -> Iterator[SignalInfo]:
-        """Take the signals that have come; lower numbers first, each at most once, as the kernel keeps them."""
-        while True:
-            try:
-                data = os.read(self._fd, _SIGINFO_BYTES * _SIGINFOS_AT_ONCE)
-            except BlockingIOError:
-                return
-            for offset in range(0, len(data), _SIGINFO_BYTES):
-                number, _, code, sender = _SIGINFO.unpack_from(data, offset)
-                yield SignalInfo(number, code > 0, sender)
+        """Take signals that have come, lower numbers first; each is there at most once, as the kernel keeps them.
+
+        One look only: an application that ends as soon as it is started must not hold the loop for ever.
+        """
+        try:
+            data = os.read(self._fd, _SIGINFO_BYTES * _SIGINFOS_AT_ONCE)
+        except BlockingIOError:
+            return
+        for offset in range(0, len(data), _SIGINFO_BYTES):
+            number, _, code, sender = _SIGINFO.unpack_from(data, offset)
+            yield SignalInfo(number, code > 0, sender)
 
     def close(self) -> None:
         """Stop reading; the signals stay blocked."""

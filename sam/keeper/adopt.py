@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +36,16 @@ def created_at(pid: int) -> float | None:
     return None if fields is None or fields[_STATE] in b"ZX" else int(fields[_CREATED]) / _TICKS
 
 
-def is_still(pid: int, created: float) -> bool:
-    """Whether *pid* still is the process that was created then, and has not ended."""
-    return pid > 0 and created_at(pid) == created
+def is_still(pid: int, earliest: float, latest: float) -> bool:
+    """Whether *pid* still is the process that was created between these times, and has not ended."""
+    created = created_at(pid) if pid > 0 else None
+    # The kernel tells whole ticks only, cut off.
+    return created is not None and earliest - 1 / _TICKS <= created <= latest
+
+
+def now() -> float:
+    """The clock by which the kernel says when a process was created: seconds since the start, sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +115,15 @@ class Adopted:
         self._traces: dict[int, Traces] = {}
         self._polling: asyncio.TimerHandle | None = None
 
-    def watch(self, pid: int, created: float, traces: Traces) -> None:
+    def watch(self, pid: int, traces: Traces) -> None:
         """Tell `Children` when this process has ended, and what it left behind."""
         self._traces[pid] = traces
+        created = created_at(pid)
         pidfd = open_pidfd(pid)
         if pidfd is not None:
             self._pidfds[pid] = pidfd
             self._loop.add_reader(pidfd, self._ended, pid)
-        if not is_still(pid, created):  # it was, a moment ago; the pidfd may be another's
+        if created is None or created_at(pid) != created:  # it was there a moment ago; the pidfd may be another's
             self._ended(pid)
 
     def _ended(self, pid: int) -> None:

@@ -12,7 +12,7 @@ from ...ipc.messages.keeper import Declared, KeptApp, Turn, Verb
 from ...ipc.messages.sam import AppState
 from ..probe import kill_all
 from ..supervised import Supervised
-from .adopt import Adopted, Traces, created_at, is_still
+from .adopt import Adopted, Traces, is_still
 from .app import App, in_full
 from .making import Maker
 from .orders import ORDERS_MAX, Order, Orders, Reply
@@ -259,7 +259,7 @@ class Keeper:
     def _take_over(self, app: App, seen: LastSeen) -> None:
         """Go on with the process of the instance that was last seen; what one that has ended left behind is ended."""
         traces = Traces(app.entry.name, seen.instance, self._maker.run_dir)
-        pid = seen.pid if is_still(seen.pid, seen.created) else 0
+        pid = seen.pid if is_still(seen.pid, seen.earliest, seen.latest) else 0
         if seen.mark is Mark.STARTING:
             pid = traces.main()
         if not pid:
@@ -270,4 +270,4 @@ class Keeper:
             return
         app.supervised.begin()
         app.is_adopted, app.restarts = True, 0
-        self._adopted.watch(pid, created_at(pid) or 0.0, traces)
+        self._adopted.watch(pid, traces)

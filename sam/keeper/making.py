@@ -23,7 +23,7 @@ from ..quorum import QuorumWatch
 from ..reception import Reception
 from ..section import declared_options
 from ..supervised import Supervised
-from .adopt import created_at
+from .adopt import created_at, now
 from .app import App
 from .logs import Logs
 from .record import Mark, Record
@@ -93,26 +93,30 @@ class RecordedLaunch(Launch):
         instance = int(environment[_INSTANCE])
         if self.found:
             pid = self.found.pop()
+            created = created_at(pid) or 0.0
+            between = created, created
         else:
             self.record.write(self.name, Mark.STARTING, instance)
+            began = now()
             try:
                 pid = self._spawn_quietly(environment, descriptors)
             except NotStarted:
                 self.record.write(self.name, Mark.FREE, instance)
                 raise
-        self.record.write(self.name, Mark.RUNNING, instance, pid, created_at(pid) or 0.0)
+            between = began, now()
+        self.record.write(self.name, Mark.RUNNING, instance, pid, between)
         return pid
 
     def _spawn_quietly(self, environment: Mapping[bytes, bytes], descriptors: Mapping[int, int]) -> int:
         assert self.output is not None
         with contextlib.ExitStack() as closing:
             try:
-                nothing, out = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), self.output()
+                out = self.output()
             except OSError as error:
                 raise NotStarted(EXIT_FAILED, f"its log: {error.strerror}") from None
-            closing.callback(os.close, nothing)
             closing.callback(os.close, out)
-            return Launch.spawn(self, environment, {0: nothing, 1: out, 2: out, **descriptors})
+            # Standard input is the keeper's own, which is the null device.
+            return Launch.spawn(self, environment, {1: out, 2: out, **descriptors})
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Two files in the run directory, for the owner alone.  `keeper.apps` holds the declarations and is replaced as a whole
 when they change.  `keeper.lives` has a slot of fixed length for each application, written in place (one system call,
 which SIGKILL cannot cut in half) before and after each start: *starting instance N*, then *instance N is the process
-P, created at C*.  A successor that finds the first without the second looks for the process by its environment; that
+P, created then*.  A successor that finds the first without the second looks for the process by its environment; that
 it sees every process that was on its way is what the lock is for, which a half-started process still holds until its
 exec.
 
@@ -31,8 +31,8 @@ LIVES_FILE = "keeper.lives"
 MODE = 0o600
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_SLOT = struct.Struct("<QIId")
-"""Instance, pid, mark, time of creation."""
+_SLOT = struct.Struct("<QIIdd")
+"""Instance, pid, mark, and between which times the process was created."""
 SLOT_BYTES = 32
 APPS_BYTES_MAX = 64 * 1024 * 1024
 """A larger file is not one of ours."""
@@ -60,7 +60,9 @@ class LastSeen:
     mark: Mark = Mark.FREE
     instance: int = 0
     pid: int = 0
-    created: float = 0.0
+    earliest: float = 0.0
+    latest: float = 0.0
+    """Between these the process was created, in seconds since the machine's start."""
 
 
 class KeptEntry(msgspec.Struct, frozen=True):
@@ -133,18 +135,20 @@ class Record:
             raise OperationFailed(f"{self._apps_path}: {error.strerror}") from None
         self._slots = slots
 
-    def write(self, name: str, mark: Mark, instance: int, pid: int = 0, created: float = 0.0) -> None:
-        """Where an application stands now."""
+    def write(
+        self, name: str, mark: Mark, instance: int, pid: int = 0, created: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
+        """Where an application stands now; *created*: between which times its process was."""
         slot = self._slots.get(name)
         if slot is not None:
-            os.pwrite(self._lives, _SLOT.pack(instance, pid, mark, created), slot * SLOT_BYTES)
+            os.pwrite(self._lives, _SLOT.pack(instance, pid, mark, *created), slot * SLOT_BYTES)
 
     def _read(self, slot: int) -> LastSeen:
         raw = os.pread(self._lives, SLOT_BYTES, slot * SLOT_BYTES)
         if len(raw) < _SLOT.size:
             return LastSeen()
-        instance, pid, mark, created = _SLOT.unpack_from(raw)
+        instance, pid, mark, earliest, latest = _SLOT.unpack_from(raw)
         try:
-            return LastSeen(Mark(mark), instance, pid, created)
+            return LastSeen(Mark(mark), instance, pid, earliest, latest)
         except ValueError:
             return LastSeen()
