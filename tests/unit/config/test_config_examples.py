@@ -30,7 +30,7 @@ def test_every_example_loads(name: str, scripted_host: Host) -> None:
 
 
 def test_the_examples_are_listed() -> None:
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 9
     listed = (CONF / "README.md").read_text()
     assert all(f"]({Path(name).parts[0]})" in listed for name in [*EXAMPLES, "totemd.service"])
 
