@@ -180,7 +180,7 @@ class _Collector:
             self._findings.problem(entry.place, str(error))
             scope.unusable.add(entry.key)
             return
-        if isinstance(option.kind, FilePath):
+        if isinstance(option.kind, FilePath) or option.is_path:
             value = posixpath.join(self._directory, str(value))
         self._findings.used(option, entry.place)
         key = option.spelling_of or option.key

@@ -82,6 +82,8 @@ class Option:
     """Never shown, and so not kept in cmap."""
     many: bool = False
     """May be given several times, and all of them count."""
+    is_path: bool = False
+    """A relative one starts at the directory of the configuration file, as for `FilePath`."""
     heritage: str = ""
     """Where corosync differs, between its versions or from totemd."""
 

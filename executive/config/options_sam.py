@@ -38,6 +38,7 @@ def _of_sam_run(key: str, parameter: click.Parameter) -> Option:
         field=None,
         reload=True,
         many=parameter.multiple,
+        is_path=isinstance(parameter.type, click.Path),
         secret=key in SECRET_KEYS,
         doc=_doc(key, parameter),
     )

@@ -16,31 +16,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...ipc.endpoints import open_pidfd
-from .. import environment
+from .. import environment, procstat
 from ..children import Children
 from ..events import Ending
 from ..launch import EXIT_FAILED
+from ..procstat import ENDED, TICKS_PER_SECOND
 
 POLL_SECONDS = 0.05
 """How often processes are looked for whose end nobody tells."""
 
-_PROC = Path("/proc")
-_TICKS = os.sysconf("SC_CLK_TCK")
-_STATE, _PARENT, _SESSION, _CREATED = 0, 1, 3, 19
-"""Fields of /proc/PID/stat after the name; see proc(5)."""
-
 
 def created_at(pid: int) -> float | None:
     """When a process was created, in seconds since the machine's start; None if there is none, or it has ended."""
-    fields = _fields(pid)
-    return None if fields is None or fields[_STATE] in b"ZX" else int(fields[_CREATED]) / _TICKS
+    stat = procstat.read(pid)
+    return None if stat is None or stat.state in ENDED else stat.created / TICKS_PER_SECOND
 
 
 def is_still(pid: int, earliest: float, latest: float) -> bool:
     """Whether *pid* still is the process that was created between these times, and has not ended."""
     created = created_at(pid) if pid > 0 else None
     # The kernel tells whole ticks only, cut off.
-    return created is not None and earliest - 1 / _TICKS <= created <= latest
+    return created is not None and earliest - 1 / TICKS_PER_SECOND <= created <= latest
 
 
 def now() -> float:
@@ -65,7 +61,7 @@ class Traces:
         """What a main process that has ended has left behind: in its session, or with its environment."""
         wanted = self._variables()
         # While anybody is in a session, the kernel gives its number to no other process.
-        session_is_ours = main > 0 and _fields(main) is None
+        session_is_ours = main > 0 and procstat.read(main) is None
         return [pid for pid, session in _everybody() if (session_is_ours and session == main) or _has(pid, wanted)]
 
     def _variables(self) -> dict[str, str]:
@@ -78,31 +74,14 @@ class Traces:
 
 def _has(pid: int, wanted: Mapping[str, str]) -> bool:
     with contextlib.suppress(OSError):
-        variables = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         return all(os.fsencode(f"{key}={value}") in variables for key, value in wanted.items())
     return False
 
 
 def _everybody() -> Iterator[tuple[int, int]]:
     """Pid and session of every process that has not ended."""
-    for entry in os.listdir(_PROC):
-        fields = _fields(int(entry)) if entry.isdecimal() else None
-        if fields is not None and fields[_STATE] not in b"ZX":
-            yield int(entry), int(fields[_SESSION])
-
-
-def _fields(pid: int) -> list[bytes] | None:
-    try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        # The name may hold anything, blanks and brackets too; the last bracket ends it.
-        return os.read(fd, 4096).rpartition(b")")[2].split()
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
+    return ((pid, stat.session) for pid, stat in procstat.everybody().items() if stat.state not in ENDED)
 
 
 class Adopted:
@@ -115,15 +94,14 @@ class Adopted:
         self._traces: dict[int, Traces] = {}
         self._polling: asyncio.TimerHandle | None = None
 
-    def watch(self, pid: int, traces: Traces) -> None:
+    def watch(self, pid: int, created: float, traces: Traces) -> None:
         """Tell `Children` when this process has ended, and what it left behind."""
         self._traces[pid] = traces
-        created = created_at(pid)
         pidfd = open_pidfd(pid)
         if pidfd is not None:
             self._pidfds[pid] = pidfd
             self._loop.add_reader(pidfd, self._ended, pid)
-        if created is None or created_at(pid) != created:  # it was there a moment ago; the pidfd may be another's
+        if created_at(pid) != created:  # it was there a moment ago; the pidfd may be another's
             self._ended(pid)
 
     def _ended(self, pid: int) -> None:

@@ -10,9 +10,10 @@ from ...executive.config.model import AppEntry
 from ...ipc.errors import InvalidArgument, NotFound, TryAgain
 from ...ipc.messages.keeper import Declared, KeptApp, Turn, Verb
 from ...ipc.messages.sam import AppState
+from ..orphans import Orphan
 from ..probe import kill_all
 from ..supervised import Supervised
-from .adopt import Adopted, Traces, is_still
+from .adopt import Traces, is_still
 from .app import App, in_full
 from .making import Maker
 from .orders import ORDERS_MAX, Order, Orders, Reply
@@ -40,7 +41,6 @@ class Keeper:
         self._planning: asyncio.Handle | None = None
         self._orders = Orders()
         self._leaving: list[Callable[[], None]] = []
-        self._adopted = Adopted(maker.children)
 
     # -- what is declared
 
@@ -243,7 +243,7 @@ class Keeper:
             app.supervised.begin()
             app.restarts = restarts  # this one was asked for
 
-    def _make(self, app: App, found: int = 0) -> Supervised | None:
+    def _make(self, app: App, found: Orphan | None = None) -> Supervised | None:
         try:
             return self._maker.make(app, self, found)
         except InvalidArgument as error:
@@ -262,12 +262,12 @@ class Keeper:
         pid = seen.pid if is_still(seen.pid, seen.earliest, seen.latest) else 0
         if seen.mark is Mark.STARTING:
             pid = traces.main()
-        if not pid:
+        orphan = self._maker.found(app.entry.name, seen.instance, pid) if pid else None
+        if orphan is None:
             kill_all(lambda: self._maker.probe.trees(traces.left_behind(seen.pid)))
             return
-        app.supervised = self._make(app, pid)
+        app.supervised = self._make(app, orphan)
         if app.supervised is None:
             return
         app.supervised.begin()
         app.is_adopted, app.restarts = True, 0
-        self._adopted.watch(pid, traces)

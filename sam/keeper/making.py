@@ -6,7 +6,7 @@ import contextlib
 import os
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,9 @@ from ..children import Children
 from ..environment import INSTANCE
 from ..launch import EXIT_FAILED, Launch, NotStarted
 from ..options import RunOptions
+from ..orphans import Orphan
 from ..probe import Probe
+from ..procstat import TICKS_PER_SECOND
 from ..quorum import QuorumWatch
 from ..reception import Reception
 from ..section import declared_options
@@ -78,33 +80,25 @@ class Host:
 
 @dataclass(frozen=True)
 class RecordedLaunch(Launch):
-    """A launch that leaves a trace before and after each start.  Its first process may be one that exists already."""
+    """A launch that leaves a trace before and after each start."""
 
     name: str = ""
     record: Record | None = None
     output: Callable[[], int] | None = None
     """Where the output goes that is not captured."""
-    found: list[int] = field(default_factory=list)
-    """Pid of the process that need not be started."""
 
     def spawn(self, environment: Mapping[bytes, bytes], descriptors: Mapping[int, int]) -> int:
         """As `Launch.spawn`, without a terminal."""
         assert self.record is not None
         instance = int(environment[_INSTANCE])
-        if self.found:
-            pid = self.found.pop()
-            created = created_at(pid) or 0.0
-            between = created, created
-        else:
-            self.record.write(self.name, Mark.STARTING, instance)
-            began = now()
-            try:
-                pid = self._spawn_quietly(environment, descriptors)
-            except NotStarted:
-                self.record.write(self.name, Mark.FREE, instance)
-                raise
-            between = began, now()
-        self.record.write(self.name, Mark.RUNNING, instance, pid, between)
+        self.record.write(self.name, Mark.STARTING, instance)
+        began = now()
+        try:
+            pid = self._spawn_quietly(environment, descriptors)
+        except NotStarted:
+            self.record.write(self.name, Mark.FREE, instance)
+            raise
+        self.record.write(self.name, Mark.RUNNING, instance, pid, (began, now()))
         return pid
 
     def _spawn_quietly(self, environment: Mapping[bytes, bytes], descriptors: Mapping[int, int]) -> int:
@@ -133,8 +127,8 @@ class Maker:
     variables: Mapping[str, str]
     signal_mask: frozenset[int]
 
-    def make(self, app: App, hears: Hears, found: int = 0) -> Supervised:
-        """What supervises *app*; *found* is the pid of a process of it that exists already.
+    def make(self, app: App, hears: Hears, found: Orphan | None = None) -> Supervised:
+        """What supervises *app*; *found* is an instance of it that exists already.
 
         Raises:
             InvalidArgument: what was checked once is not acceptable any more (a user is gone, a file).
@@ -149,7 +143,6 @@ class Maker:
             name=name,
             record=self.record,
             output=lambda: self.logs.open(name),
-            found=[found] if found else [],
         )
         return Supervised(
             replace(spec, launch=launch),
@@ -160,8 +153,17 @@ class Maker:
             quorum=self.quorum,
             host=Host(app, hears),
             jitter=random.random,
-            instances=app.instances - bool(found),
+            instances=app.instances,
+            orphan=found,
         )
+
+    def found(self, name: str, instance: int, pid: int) -> Orphan | None:
+        """An instance that exists already; None if it has just ended."""
+        created = created_at(pid)
+        if created is None:
+            return None
+        self.record.write(name, Mark.RUNNING, instance, pid, (created, created))
+        return Orphan(name, pid, round(created * TICKS_PER_SECOND), instance, (), self.probe.variables(pid))
 
     def told(self, entry: AppEntry) -> tuple[str, int, str]:
         """Policy, interval and log file, for people."""
