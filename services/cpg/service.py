@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from typing import Any, assert_never
 
 from ...executive.config.model import Configuration
-from ...executive.runtime.access import SHARED_SOCKET_MODE, Gate
+from ...executive.runtime.access import SHARED_SOCKET_MODE, Gate, is_owner
 from ...executive.runtime.child import Answer, ChildContext, Question
 from ...executive.runtime.logging import Logger, RateLimited
 from ...executive.runtime.metrics import listed
 from ...ipc.channel import Session
 from ...ipc.endpoints import Credentials
-from ...ipc.errors import NotFound, TotemdError, TryAgain
+from ...ipc.errors import AccessDenied, NotFound, TotemdError, TryAgain
 from ...ipc.messages.common import Hello
 from ...ipc.messages.control import GroupInfo, GroupsAnswer, GroupsQuestion, Metric, MetricsAnswer, MetricsQuestion
-from ...ipc.messages.cpg import FROM_CLIENT
+from ...ipc.messages.cpg import FROM_CLIENT, Join
 from ...ipc.messages.stream import Attached, StreamEvent
 from ...ipc.paths import CPG_SOCKET
 from ...ipc.server import Closed, Server
@@ -40,6 +40,10 @@ NOTES_BURST = 20
 
 CLOCK_SECONDS = 0.5
 """How often it is looked at who has stopped reading."""
+
+
+RESERVED_PREFIX = b"totemd:"
+"""Groups of totemd's own processes; of a node's users only root and the one as whom it runs may join them."""
 
 
 class CpgProcess:
@@ -142,6 +146,10 @@ class CpgProcess:
 
     def received(self, session: Session, message: FromClient, payload: Sequence[bytes]) -> None:
         """What a client says."""
+        if isinstance(message, Join) and message.group.startswith(RESERVED_PREFIX) and not is_owner(session.uid):
+            raise AccessDenied(
+                f"groups whose names begin with {RESERVED_PREFIX.decode()!r} are for totemd's own processes"
+            )
         self._engine.received(session.state, message, payload)
         self._turn()
 
