@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -110,8 +111,11 @@ def test_traces_find_an_instance_and_what_it_left_behind(tmp_path: Path) -> None
         assert traces.main() == pid
         assert Traces("web", 2, tmp_path).main() == 0
         assert Traces("web", 3, tmp_path / "other").main() == 0
-        main.communicate("")
+        assert main.stdin is not None
+        main.stdin.close()
+        main.wait()
         assert traces.main() == 0
         assert traces.left_behind(pid) == [child]
     finally:
-        os.kill(child, 9)
+        main.stdout.close()
+        os.kill(child, signal.SIGKILL)
