@@ -90,6 +90,7 @@ bench: install
 
 docs: install
 	$(BIN)/python -m totemd.executive.config.reference > docs/configuration.md
+	$(BIN)/python -m totemd.sam.reference > docs/sam-tables.md
 	$(BIN)/python -m totemd.ipc.reference > docs/protocol-messages.md
 
 clean:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import totemd
-from kit.command import environment
+from kit.command import SAM_RUN, environment, run
 from totemd.testing import Cluster
 
 NODE_PACKAGES = ("zeromq", "@msgpack/msgpack")
@@ -137,7 +137,21 @@ def test_a_member_in_javascript(trio: Cluster, programs: ExitStack, node_modules
     talk_with_a_plain_member(trio, programs, "plain_member.cjs", node_modules)
 
 
-@pytest.mark.parametrize(("name", "lines"), [("chat.py", 40), ("plain_member.py", 39), ("plain_member.cjs", 39)])
+def test_an_application_in_javascript_under_sam_run(tmp_path: Path, node_modules: str) -> None:
+    """Its first instance falls silent, the second finds what it has left.  No node is needed."""
+    options = ["--run-dir", str(tmp_path), "--interval", "1000", "--backoff", "0"]
+    done = run(
+        [*SAM_RUN, *options, "--", "node", str(EXAMPLES / "sam_plain.cjs")],
+        env=environment(NODE_PATH=node_modules),
+        timeout=60,
+    )
+    said = ["instance 1", "restored: ", "instance 2", "restored: left by 1"]
+    assert (done.returncode, done.stdout.splitlines()) == (0, said), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"), [("chat.py", 40), ("plain_member.py", 39), ("plain_member.cjs", 39), ("sam_plain.cjs", 29)]
+)
 def test_examples_are_as_short_as_promised(name: str, lines: int) -> None:
     assert len((EXAMPLES / name).read_text().splitlines()) <= lines
 
