@@ -2,7 +2,7 @@
 
 The keeper is a subreaper: whatever a process of an application forks off and abandons becomes the keeper's child when
 its parent ends.  Nothing escapes; but where one process keeps several applications, a *stray* has to be given to its
-own.  The kernel has forgotten its parents, so the session tells (each application is given one of its own there),
+own.  The kernel has forgotten its parents, so the process group tells (each application is given its own),
 else the variable that names the application.  With one application alone there is nothing to ask.
 """
 
@@ -34,8 +34,8 @@ class Kin(Protocol):
         """Pid of the main process; 0 while there is none."""
 
     @property
-    def session(self) -> int:
-        """The session that the application was given; 0: none of its own."""
+    def group(self) -> int:
+        """The process group that the application was given; 0: none of its own."""
 
     def ended(self) -> None:
         """The main process has been reaped."""
@@ -174,9 +174,9 @@ class Children:
         if len(self._families) == 1:
             return next(iter(self._families))
         with contextlib.suppress(OSError):
-            session = os.getsid(pid)
+            group = os.getpgid(pid)
             for family in self._families:
-                if family.session == session:
+                if family.group == group:
                     return family
         variables = self._probe.variables(pid)
         if variables.get(environment.PID) == str(os.getpid()):

@@ -24,7 +24,7 @@ class Family:
         self._children = children
         self._probe = probe
         self._main = 0
-        self._session = 0
+        self._group = 0
 
     @property
     def main(self) -> int:
@@ -32,9 +32,9 @@ class Family:
         return self._main
 
     @property
-    def session(self) -> int:
-        """The session of the last main process; 0 if it shares that of this process."""
-        return self._session
+    def group(self) -> int:
+        """The process group of the last main process; 0 if it shares that of this process."""
+        return self._group
 
     @property
     def exists(self) -> bool:
@@ -49,7 +49,7 @@ class Family:
             self._main = self._launch.spawn(environment, descriptors or {})
         except NotStarted as error:
             return NotSpawned(error.exit_code, str(error))
-        self._session = self._main if self._launch.own_session else 0
+        self._group = self._main if self._launch.own_group or self._launch.own_session else 0
         self._children.has_begun(self, self._main)
         return Spawned(self._main)
 

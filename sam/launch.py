@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 EXIT_FAILED = 125
 """sam-run itself failed, as with env(1) and timeout(1)."""
@@ -57,8 +57,11 @@ class Launch:
     command: tuple[str, ...]
     signal_mask: frozenset[int] = frozenset()
     """The signals that are blocked in it."""
+    own_group: bool = False
+    """A process group of its own, in the session of this process.  A keeper of several applications, which has no
+    terminal, needs that to tell their processes apart (`children.py`).  It takes half the time of a session."""
     own_session: bool = False
-    """Away from the keeper's terminal and process group.  A keeper of several applications needs it (`children.py`)."""
+    """Away from the keeper's terminal."""
     directory: Path | None = None
     umask: int | None = None
     identity: Identity | None = None
@@ -78,6 +81,7 @@ class Launch:
             return self._fork(environment, descriptors)
 
     def _spawn(self, environment: Mapping[bytes, bytes], descriptors: Mapping[int, int]) -> int:
+        group: dict[str, Any] = {"setpgroup": 0} if self.own_group and not self.own_session else {}
         try:
             return os.posix_spawnp(
                 self.command[0],
@@ -85,6 +89,7 @@ class Launch:
                 environment,
                 file_actions=[(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in descriptors.items()],
                 setsid=self.own_session,
+                **group,
                 setsigmask=self.signal_mask,
                 setsigdef=CHANGED_BY_PYTHON,
             )
@@ -138,6 +143,8 @@ class Launch:
         try:
             if self.own_session:
                 os.setsid()
+            elif self.own_group:
+                os.setpgid(0, 0)
             step = "limits"
             for which, limits in self.limits.items():
                 resource.setrlimit(which, limits)

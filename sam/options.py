@@ -87,7 +87,7 @@ class RunOptions:
         """With the name that an application of a sam-run with this pid gets if it was given none."""
         return replace(self, name=automatic_name(self.command[0], pid))
 
-    def spec(self, environment: Mapping[str, str], signal_mask: frozenset[int], *, own_session: bool = False) -> Spec:
+    def spec(self, environment: Mapping[str, str], signal_mask: frozenset[int], *, own_group: bool = False) -> Spec:
         """The application, for a keeper with this environment.
 
         Raises:
@@ -97,7 +97,7 @@ class RunOptions:
         return Spec(
             name=self.name,
             policy=self.policy,
-            launch=replace(self.launch, signal_mask=signal_mask, own_session=own_session),
+            launch=replace(self.launch, signal_mask=signal_mask, own_group=own_group),
             variables=self.variables.applied_to(environment, as_whom),
             health=self.health,
             ready=self.ready,

@@ -5,7 +5,7 @@ it runs in: no terminal, no signal, no exit code.
 
 **What an owner provides.**  A running asyncio loop.  One `Children` for the whole process, whose `reap` it calls on
 every SIGCHLD; it makes the process a subreaper (`linux.become_subreaper`) and waits for children in no other way.
-SIGCHLD must not be ignored.  With more than one application, `Launch.own_session` for each.  A `Host`, which hears
+SIGCHLD must not be ignored.  With more than one application, `Launch.own_group` for each.  A `Host`, which hears
 what happens.  Registering with the sam process is the owner's affair as well (`link.py`): it hands in what
 `Recover` says by `failed`, and reads `progress` whenever `Host.turned` is called.  One `Reception` and one
 `QuorumWatch` serve all applications of a process.

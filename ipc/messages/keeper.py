@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 
 from .common import Wire
-from .sam import AppName, Detail, Instance, Progress
+from .sam import AppName, Detail, Instance, Limits, Progress
 
 NAMES_MAX = 4096
 """Names in one request."""
@@ -62,6 +62,8 @@ class KeptApp(msgspec.Struct, frozen=True):
     """Its log file; empty: none."""
     is_adopted: bool
     """An earlier keeper, which was killed, had started it."""
+    limits: Limits = Limits()
+    """What the sam process watches from outside."""
 
 
 # -- sam -> keeper

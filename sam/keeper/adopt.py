@@ -1,8 +1,8 @@
 """Applications that an earlier keeper has started: found again by pid and time of creation, or by their environment.
 
 They are not children of this process: the kernel gave them to init when the earlier keeper died.  So a pidfd tells
-that one has ended, nobody learns its exit code, and what it leaves behind is found by its session, which the keeper
-had made.
+that one has ended, nobody learns its exit code, and what it leaves behind is found by its process group, which the
+keeper had made.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class Traces:
     def main(self) -> int:
         """The main process, if it is known only that it was about to be started; 0 if there is none."""
         wanted = self._variables()
-        return min((pid for pid, session in _everybody() if session == pid and _has(pid, wanted)), default=0)
+        return min((pid for pid in _everybody() if _group(pid) == pid and _has(pid, wanted)), default=0)
 
     def left_behind(self, main: int) -> list[int]:
-        """What a main process that has ended has left behind: in its session, or with its environment."""
+        """What a main process that has ended has left behind: in its group, or with its environment."""
         wanted = self._variables()
-        # While anybody is in a session, the kernel gives its number to no other process.
-        session_is_ours = main > 0 and procstat.read(main) is None
-        return [pid for pid, session in _everybody() if (session_is_ours and session == main) or _has(pid, wanted)]
+        # While anybody is in a process group, the kernel gives its number to no other process.
+        group_is_ours = main > 0 and procstat.read(main) is None
+        return [pid for pid in _everybody() if (group_is_ours and _group(pid) == main) or _has(pid, wanted)]
 
     def _variables(self) -> dict[str, str]:
         return {
@@ -79,13 +79,20 @@ def _has(pid: int, wanted: Mapping[str, str]) -> bool:
     return False
 
 
-def _everybody() -> Iterator[tuple[int, int]]:
-    """Pid and session of every process that has not ended."""
-    return ((pid, stat.session) for pid, stat in procstat.everybody().items() if stat.state not in ENDED)
+def _everybody() -> Iterator[int]:
+    """Every process that has not ended."""
+    return (pid for pid, stat in procstat.everybody().items() if stat.state not in ENDED)
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return 0
 
 
 class Adopted:
-    """Watches the adopted main processes, and the sessions of those that have ended."""
+    """Watches the adopted main processes, and what those have left behind that have ended."""
 
     def __init__(self, children: Children) -> None:
         self._children = children

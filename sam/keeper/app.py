@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...executive.config.model import AppEntry
 from ...ipc.messages.keeper import KeptApp
-from ...ipc.messages.sam import AppState, Progress
+from ...ipc.messages.sam import AppState, Limits, Progress
 from ..supervised import Supervised
 from .plan import Phase, Standing, runs_alike
 
@@ -90,11 +90,12 @@ class App:
             self.shown, self.since = (progress.state, progress.instance), time.time()
 
 
-def in_full(app: App, policy: str, interval_ms: int, log: str) -> KeptApp:
+def in_full(app: App, policy: str, interval_ms: int, log: str, limits: Limits) -> KeptApp:
     """All that can be told about an application."""
     entry = app.declared or app.entry
     return KeptApp(
         name=entry.name,
+        limits=limits,
         progress=app.progress,
         policy=policy,
         interval_ms=interval_ms,

@@ -45,6 +45,7 @@ class Listing:
                 keeper_pid,
                 runner,
             )
+            app.limits = each.limits
             self._turn(app, Turn(each.name, each.progress), now=0.0, is_news=False)
 
     def turned(self, turn: Turn, now: float) -> None:

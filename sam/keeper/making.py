@@ -1,4 +1,4 @@
-"""From what is declared to what supervises it: sam-run's options, a session of its own, a log, a trace left behind."""
+"""From what is declared to what supervises it: sam-run's options, a process group, a log, a trace left behind."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 
 from ...executive.config.model import AppEntry
 from ...ipc.errors import InvalidArgument
+from ...ipc.messages.sam import Limits
 from ..children import Children
 from ..environment import INSTANCE
 from ..launch import EXIT_FAILED, Launch, NotStarted
@@ -70,7 +71,7 @@ class Host:
         return True
 
     def suspend(self, number: int) -> bool:
-        """Nobody asks: job control does not reach a session of its own."""
+        """Nobody asks: job control does not reach who has no terminal."""
         return False
 
     def finished(self, code: int) -> None:
@@ -135,7 +136,7 @@ class Maker:
         """
         name = app.entry.name
         try:
-            spec = options_of(app.entry).spec(self.variables, self.signal_mask, own_session=True)
+            spec = options_of(app.entry).spec(self.variables, self.signal_mask, own_group=True)
         except click.UsageError as error:
             raise InvalidArgument(error.format_message()) from None
         launch = RecordedLaunch(
@@ -165,11 +166,11 @@ class Maker:
         self.record.write(name, Mark.RUNNING, instance, pid, (created, created))
         return Orphan(name, pid, round(created * TICKS_PER_SECOND), instance, (), self.probe.variables(pid))
 
-    def told(self, entry: AppEntry) -> tuple[str, int, str]:
-        """Policy, interval and log file, for people."""
+    def told(self, entry: AppEntry) -> tuple[str, int, str, Limits]:
+        """Policy, interval and log file, for people; limits, for the sam process."""
         options = options_of(entry)
         log = options.logs[1].file if 1 in options.logs else self.logs.path(entry.name)
-        return str(options.policy.words), options.interval_ms, str(log)
+        return str(options.policy.words), options.interval_ms, str(log), options.limits
 
 
 def options_of(entry: AppEntry) -> RunOptions:

@@ -101,7 +101,7 @@ def test_traces_find_an_instance_and_what_it_left_behind(tmp_path: Path) -> None
         env=variables,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        start_new_session=True,
+        process_group=0,
         text=True,
     )
     assert main.stdout is not None
