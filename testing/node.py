@@ -16,7 +16,16 @@ import psutil
 from .. import Client
 from ..ipc.blocking import BlockingConnection
 from ..ipc.errors import ConnectionLost, OperationFailed, TotemdError
-from ..ipc.messages.control import TO_TOTEMCTL, MetricsReply, MetricsRequest, StatusReply, StatusRequest
+from ..ipc.messages.control import (
+    TO_TOTEMCTL,
+    AppInfo,
+    AppsReply,
+    AppsRequest,
+    MetricsReply,
+    MetricsRequest,
+    StatusReply,
+    StatusRequest,
+)
 from ..ipc.paths import EXECUTIVE_SOCKET
 from . import family
 from .guard import Guard
@@ -188,6 +197,17 @@ class Node:
         reply = self._ask(StatusRequest())
         assert isinstance(reply, StatusReply)
         return reply
+
+    def apps(self) -> tuple[AppInfo, ...]:
+        """What `totemctl apps` shows: the applications of all nodes, as this one knows them.
+
+        Raises:
+            ConnectionLost: the executive does not run, or does not answer in time.
+            TotemdError: its sam process is being restarted.
+        """
+        reply = self._ask(AppsRequest())
+        assert isinstance(reply, AppsReply)
+        return reply.apps
 
     def metric(self, name: str, **labels: str) -> float:
         """One number of `totemctl metrics`, summed over the labels that are not named; 0 if there is none."""

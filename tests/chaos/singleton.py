@@ -227,11 +227,9 @@ def report(session: Session, found: list[Run], wrong: list[str]) -> int:
         print(f"{kind:24} {len(gaps[kind]):4} times, longest {max(gaps[kind]):6.2f} s")
     longest = max(gap for each in gaps.values() for gap in each) if gaps else 0.0
     late = sum(gap > session.bound + STARTS_SECONDS for each in gaps.values() for gap in each)
-    terms = len({run.fence for run in found})
-    print(
-        f"{sum(map(len, gaps.values()))} faults, {len(found)} runs in {terms} terms; two at a time or fences that fell: "
-    )
-    print(f"{len(wrong)}; longest time without a runner {longest:.2f} s, bound {session.bound:.2f} s, above it: {late}")
+    terms, faults = len({run.fence for run in found}), sum(map(len, gaps.values()))
+    print(f"{faults} faults, {len(found)} runs in {terms} terms; two at a time, or fences that fell: {len(wrong)}")
+    print(f"longest time without a runner {longest:.2f} s, bound {session.bound:.2f} s, above it: {late}")
     for text in wrong:
         print(text)
     return 1 if wrong else 0

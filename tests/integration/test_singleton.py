@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psutil
 import pytest
-from kit.command import SAM_RUN, environment
+from kit.command import SAM_RUN, environment, run
 from kit.witness import Run, complaints, last_run, runs
+from totemd.ipc.errors import TotemdError
 from totemd.testing import Cluster, wait_until
 
 WITNESSED = Path(__file__).resolve().parent / "kit" / "witnessed.py"
+NUMBERS = itertools.count(1)
 SECONDS = 60.0
 """Far above the bound: how long a fail-over takes is what the simulation and the chaos runs measure."""
 
@@ -23,15 +26,17 @@ SECONDS = 60.0
 class Stage:
     """The cluster, and a sam-run on each node."""
 
-    def __init__(self, cluster: Cluster, folder: Path, ending: ExitStack) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, name: str, ending: ExitStack) -> None:
         self.cluster = cluster
+        self.name = name
         self.file = folder / "witness"
         self.ending = ending
         self.sam_runs: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, node_id: int, *options: str, stubborn: float = 0.0) -> subprocess.Popen[bytes]:
         run_dir = str(self.cluster[node_id].run_dir)
-        words = [*SAM_RUN, "-q", "--run-dir", run_dir, "--singleton", "db", "--yield-timeout", "300", *options, "--"]
+        words = [*SAM_RUN, "-q", "--run-dir", run_dir, "--singleton", self.name]
+        words += ["--yield-timeout", "300", "--stop-timeout", "500", *options, "--"]
         command = [*words, sys.executable, str(WITNESSED), str(self.file), str(node_id), str(stubborn)]
         process = self.sam_runs[node_id] = subprocess.Popen(command, env=environment())
         self.ending.callback(end, process)
@@ -46,20 +51,20 @@ class Stage:
     def wait_for_run(self, *nodes: int, above: int = 0) -> Run:
         """Until one of these nodes is the last that wrote, with a fence above this."""
 
-        def wanted() -> bool:
+        def written() -> bool:
             last = last_run(self.file)
             return last is not None and last.node_id in nodes and last.fence > above
 
-        wait_until(wanted, SECONDS, lambda: f"it runs on {nodes}: {runs(self.file)}")
+        wait_until(written, SECONDS, lambda: f"it runs on {nodes}: {runs(self.file)}")
         last = last_run(self.file)
         assert last is not None
         return last
 
     def states(self, node_id: int) -> dict[int, str]:
-        """What `totemctl apps` of one node shows of all."""
-        done = self.cluster[node_id].control("--json", "apps")
-        apps = json.loads(done.stdout) if done.returncode == 0 else []
-        return {app["node_id"]: app["state"] for app in apps if app["name"] == "db"}
+        """What one node knows of all; nothing while its sam process is away."""
+        with suppress(TotemdError):
+            return {app.node_id: app.state for app in self.cluster[node_id].apps() if app.name == self.name}
+        return {}
 
     def wait_for_states(self, wanted: dict[int, set[str]]) -> None:
         def shown() -> bool:
@@ -82,11 +87,19 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
     options = {"quorum.provider": "corosync_votequorum"}
-    with Cluster(3, options=options, token=600, token_coefficient=0) as cluster, ExitStack() as ending:
-        stage = Stage(cluster, tmp_path, ending)
+    with Cluster(3, options=options, token=600, token_coefficient=0) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def stage(cluster: Cluster, tmp_path: Path) -> Iterator[Stage]:
+    cluster.heal()
+    cluster.start()
+    with ExitStack() as ending:
+        stage = Stage(cluster, tmp_path, f"db-{next(NUMBERS)}", ending)
         yield stage
         ending.close()
         assert complaints(runs(stage.file)) == []
@@ -131,7 +144,7 @@ def test_an_application_that_is_given_up_goes_on_elsewhere(stage: Stage) -> None
     stage.start(1, "--max-restarts", "0")
     first = stage.wait_for_run(1)
     stage.start_in_turn(2)
-    subprocess.run(["kill", "-KILL", str(first.pid)], check=True)
+    psutil.Process(first.pid).kill()
     stage.wait_for_run(2, above=first.fence)
     assert stage.sam_runs[1].wait(20) == 124
 
@@ -139,7 +152,7 @@ def test_an_application_that_is_given_up_goes_on_elsewhere(stage: Stage) -> None
 def test_an_application_that_fails_is_started_again_in_its_term(stage: Stage) -> None:
     stage.start_in_turn(1, 2)
     first = stage.wait_for_run(1)
-    subprocess.run(["kill", "-KILL", str(first.pid)], check=True)
+    psutil.Process(first.pid).kill()
     wait_until(lambda: len(runs(stage.file)) == 2, SECONDS, lambda: f"{runs(stage.file)}")
     assert [run.fence for run in runs(stage.file)] == [first.fence] * 2
 
@@ -155,10 +168,14 @@ def test_a_sam_run_that_can_do_nothing_is_guarded(stage: Stage, number: signal.S
 
 
 def test_without_its_guardian_sam_run_ends(stage: Stage) -> None:
-    sam_run = stage.start(1)
+    sam_run = stage.start(1, "--stop-timeout", "1000")
     stage.wait_for_run(1)
-    found = subprocess.run(["pgrep", "-f", f"totemd.sam.guardian [0-9]+ {sam_run.pid} db"], stdout=subprocess.PIPE)
-    subprocess.run(["kill", "-KILL", found.stdout.decode().split()[0]], check=True)
+    (guardian,) = [
+        each
+        for each in psutil.process_iter(["cmdline"])
+        if "totemd.sam.guardian" in each.info["cmdline"] and each.info["cmdline"][-2] == str(sam_run.pid)
+    ]
+    guardian.kill()
     assert sam_run.wait(20) == 125
 
 
@@ -174,5 +191,5 @@ def test_kills_of_the_sam_process_stop_nothing(stage: Stage) -> None:
 def test_it_is_refused_where_nobody_counts_votes(tmp_path: Path) -> None:
     with Cluster(1) as cluster:
         words = [*SAM_RUN, "--run-dir", str(cluster[1].run_dir), "--singleton", "db", "--", "true"]
-        done = subprocess.run(words, env=environment(), stderr=subprocess.PIPE, timeout=60)
-    assert done.returncode == 125 and b"corosync_votequorum" in done.stderr
+        done = run(words, timeout=60)
+    assert done.returncode == 125 and "corosync_votequorum" in done.stderr
