@@ -14,7 +14,7 @@ from totemd import sam
 
 def main() -> None:
     """Count, and leave the count to whoever runs next."""
-    with sam.supervised() as app:
+    with sam.supervised(interval=5.0) as app:
         count = int(app.restore() or 0)
         print(f"term {sam.fence()}: goes on from {count}", flush=True)
         while True:

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.live import Live
 
 from ...ipc.errors import NotFound, TotemdError
-from ...ipc.messages.control import AppsReply, AppsRequest
+from ...ipc.messages.control import AppInfo, AppsReply, AppsRequest
 from ...ipc.messages.keeper import KeptApp, Outcome, Verb
 from .asking import Options, command
 from .keeping import KeeperEnd, full_as_json
@@ -29,10 +29,11 @@ EXIT_FAILED = 1
 
 @click.group("apps", invoke_without_command=True)
 @click.option("--watch", is_flag=True, help="Go on, and show what happens; end with Ctrl-C.  JSON: a line each change.")
+@click.option("--local", is_flag=True, help="Those of this node only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def apps(context: click.Context, watch: bool, as_json: bool) -> None:
-    """The applications that are supervised on this node.
+def apps(context: click.Context, watch: bool, local: bool, as_json: bool) -> None:
+    """The applications that are supervised on the nodes of the cluster.
 
     Without a command: a list of all.  The commands are for those that the configuration declares; a group's name stands
     for its members.  Exit codes: 0 done; 1 failed, or an application did not do as it was told; 2 usage.
@@ -42,23 +43,23 @@ def apps(context: click.Context, watch: bool, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     if watch:
-        _watch(options)
+        _watch(options, local)
         return
-    reply = _all(options)
+    found = _all(options, local)
     if options.as_json:
-        print_json(apps_as_json(reply.apps))
+        print_json(apps_as_json(found))
     else:
-        show(_short(reply))
+        show(_short(found))
 
 
-def _all(options: Options) -> AppsReply:
+def _all(options: Options, local: bool) -> tuple[AppInfo, ...]:
     with options.executive() as executive:
         reply: AppsReply = executive.ask(AppsRequest())
-    return reply
+        return tuple(app for app in reply.apps if not local or app.node_id == executive.node_id)
 
 
-def _short(reply: AppsReply) -> RenderableType:
-    rows = [(app.name, app.node_id, app.pid or "-", app.state, app.instance, app.policy) for app in reply.apps]
+def _short(found: tuple[AppInfo, ...]) -> RenderableType:
+    rows = [(app.name, app.node_id, app.pid or "-", app.state, app.instance, app.policy) for app in found]
     return table("NAME", "NODE ID", "PID", "STATE", "INSTANCE", "POLICY", rows=rows)
 
 
@@ -147,7 +148,7 @@ def _kept(options: Options, names: tuple[str, ...]) -> tuple[KeptApp, ...]:
     except NotFound:
         if names:
             raise
-        _all(options)  # the node runs, and simply has none
+        _all(options, local=True)  # the node runs, and simply has none
         return ()
 
 
@@ -218,36 +219,32 @@ def _one_line(options: Options, *, several: bool) -> Any:
     return show_one
 
 
-def _watch(options: Options) -> None:
+def _watch(options: Options, local: bool) -> None:
     try:
         if options.as_json:
-            _watch_in_json(options)
+            _watch_in_json(options, local)
         else:
-            _watch_on_screen(options)
+            _watch_on_screen(options, local)
     except KeyboardInterrupt:
         return
 
 
-def _watch_in_json(options: Options) -> None:
+def _watch_in_json(options: Options, local: bool) -> None:
     before: object = None
     while True:
-        now = apps_as_json(_all(options).apps)
+        now = apps_as_json(_all(options, local))
         if now != before:
             click.echo(json.dumps(now))
             before = now
         time.sleep(REFRESH_SECONDS)
 
 
-def _watch_on_screen(options: Options) -> None:
+def _watch_on_screen(options: Options, local: bool) -> None:
     """A node that is away is waited for."""
-    with Live(_picture(options), console=console(), screen=True, auto_refresh=False) as live:
+    with Live(_short(_all(options, local)), console=console(), screen=True, auto_refresh=False) as live:
         while True:
             time.sleep(REFRESH_SECONDS)
             try:
-                live.update(_picture(options), refresh=True)
+                live.update(_short(_all(options, local)), refresh=True)
             except TotemdError as error:
                 live.update(str(error), refresh=True)
-
-
-def _picture(options: Options) -> RenderableType:
-    return _short(_all(options))

@@ -53,7 +53,7 @@ class Executive:
         self._connection: BlockingConnection[Any] = BlockingConnection(
             self._path, ROLE, TO_TOTEMCTL, service="totemd", software=f"totemctl {VERSION}"
         )
-        self.pid = 0
+        self.pid = self.node_id = 0
 
     def __enter__(self) -> Executive:
         """
@@ -62,7 +62,8 @@ class Executive:
             AccessDenied: this user may not.
         """
         require_server(self._path)
-        self.pid = self._connection.open(ANSWER_SECONDS).server_pid
+        welcome = self._connection.open(ANSWER_SECONDS)
+        self.pid, self.node_id = welcome.server_pid, welcome.node_id
         return self
 
     def __exit__(

@@ -113,7 +113,7 @@ class Desk:
         return GroupsReply(request, answer.groups)
 
     async def apps(self, request: int) -> AppsReply:
-        """The applications supervised on this node."""
+        """The applications supervised on the nodes of the cluster."""
         answer: AppsAnswer = await self._node.questions.ask("sam", AppsQuestion)
         return AppsReply(request, answer.apps)
 

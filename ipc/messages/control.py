@@ -180,7 +180,7 @@ class AppInfo(msgspec.Struct, frozen=True):
 
 
 class AppsAnswer(Wire, frozen=True, tag="apps"):
-    """The applications supervised on this node, sorted by name."""
+    """The applications supervised on all nodes, sorted by name, then by node."""
 
     request: int
     apps: tuple[AppInfo, ...]
@@ -285,7 +285,7 @@ class GroupsRequest(Wire, frozen=True, tag="ctl.groups"):
 
 
 class AppsRequest(Wire, frozen=True, tag="ctl.apps"):
-    """The applications supervised on this node."""
+    """The applications supervised on the nodes of the cluster."""
 
     request: int = 0
 
@@ -412,7 +412,7 @@ class GroupsReply(Wire, frozen=True, tag="ctl.groups.reply"):
 
 
 class AppsReply(Wire, frozen=True, tag="ctl.apps.reply"):
-    """The applications supervised on this node, sorted by name."""
+    """The applications supervised on all nodes, sorted by name, then by node."""
 
     request: int
     apps: tuple[AppInfo, ...]
