@@ -188,7 +188,8 @@ FLOW = (
         zero_is_default=True,
         at_least=1,
         reload=True,
-        doc="Rotations without a new message after which the token is held (see `hold`).",
+        doc="Rotations without a new message after which the token is held (see `hold`). Where it is not given, three "
+        "are enough if everybody has everything.",
     ),
     Option(
         path="totem.miss_count_const",

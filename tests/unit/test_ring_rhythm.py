@@ -102,7 +102,7 @@ class Member:
     def __init__(self, node: int) -> None:
         parameters = RingParameters(
             node, token=3.0, token_retransmit=LONGEST, hold=0.5, join=0.05, consensus=3.6, merge=9.0,
-            seqno_unchanged_const=3,
+            seqno_unchanged_const=3, park_visits=0,
         )  # fmt: skip
         self.node, self.now = node, 100.0
         self.ring = Ring(parameters, 1, lambda: 0.5)

@@ -127,7 +127,11 @@ class Rotation:
     held: bool = False
     """The representative holds the token, or is about to."""
     holding: bool = False
-    """This node is the representative and keeps the token right now."""
+    """This node keeps the token right now."""
+    keeper: bool = False
+    """At the last visit it was for this node to keep the token of an idle ring."""
+    originated: int = 0
+    """Highest number that this node has given."""
     forwarded: int = 0
     """Paper: my_last_aru.  `Token.received_by_all` as forwarded at the last visit."""
     safe: int = 0
@@ -259,6 +263,12 @@ class RingContext:
         """Whether this node has the lowest id of the current ring."""
         return self.rotation.members[0] == self.me
 
+    @property
+    def keeps_token(self) -> bool:
+        """Whether it is for this node to keep the token of an idle ring: who sent last, and may send more at once."""
+        rotation = self.rotation
+        return rotation.originated == rotation.highest if rotation.highest else self.is_representative
+
     def emit(self, effect: Effect) -> None:
         """Append an effect."""
         self.effects.append(effect)
@@ -295,7 +305,7 @@ class RingContext:
     def arm_repetition(self, now: float) -> None:
         """Send the last token again when the next one should have come: soon, unless another member holds it."""
         longest = self.parameters.token_retransmit
-        held = self.rotation.held and not self.is_representative
+        held = self.rotation.held and not self.rotation.keeper
         self.timers.arm(Timer.RETRANSMIT, now + (longest if held else self.rotation.rhythm.patience(longest)))
 
     def _put_on_wire(self, token: Token | CommitToken, now: float) -> None:

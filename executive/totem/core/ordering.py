@@ -89,8 +89,8 @@ def on_repeated_token(ring: RingContext, token: Token, now: float) -> None:
 
 
 def _rested(ring: RingContext) -> None:
-    """The rotation that ends was no measure of the ring if the representative kept the token in it."""
-    if not ring.is_representative:
+    """The rotation that ends was no measure of the ring if another member kept the token in it."""
+    if not ring.rotation.keeper:
         ring.rotation.rhythm.disturbed()
 
 
@@ -168,7 +168,7 @@ def _originate(ring: RingContext, highest: int, allowed: int) -> tuple[int, int]
         frame = _next_rebroadcast(ring, highest + 1) if ring.recovery is not None else _next_frame(ring, highest + 1)
         if frame is None:
             break
-        highest = frame.seq
+        highest = ring.rotation.originated = frame.seq
         ring.store.add(frame)
         ring.multicast_ring(frame)
         ring.count("mcast.originated")
@@ -234,11 +234,16 @@ def _pass_on(ring: RingContext, token: Token, now: float, *, busy: bool) -> None
         ring.state is RingState.OPERATIONAL
         and ring.installed.synchronised
         and not busy
-        and rotation.unchanged_visits >= parameters.seqno_unchanged_const
         and not (parameters.cancel_token_hold_on_retransmit and token.missing)
     )
-    rotation.held = idle
-    if idle and ring.is_representative and rotation.unchanged_visits > parameters.seqno_unchanged_const:
+    rotation.keeper = ring.keeps_token
+    # The keeper waits for a visit more, and for the mark to have gone round, so that all the others expect it.
+    complete = rotation.safe if rotation.keeper else token.received_by_all
+    patience = parameters.seqno_unchanged_const
+    if parameters.park_visits and complete >= token.highest:
+        patience = min(patience, parameters.park_visits)
+    rotation.held = idle and rotation.unchanged_visits >= patience
+    if rotation.held and rotation.keeper and rotation.unchanged_visits > patience:
         rotation.holding = True
         rotation.last_sent = token
         # Repairs go on while the token is held, at a bounded rate.
@@ -248,6 +253,26 @@ def _pass_on(ring: RingContext, token: Token, now: float, *, busy: bool) -> None
         ring.count("token.held")
     else:
         ring.send_token(token, now)
+
+
+def _send_with_held_token(ring: RingContext, now: float) -> None:
+    """The token is kept here: send with it as at a visit, and pass it on.
+
+    It has not been anywhere since the last visit, so nothing about the others can be concluded from it.
+    """
+    rotation, token = ring.rotation, ring.rotation.last_sent
+    assert isinstance(token, Token)
+    rotation.holding = False
+    ring.timers.cancel(Timer.HOLD)
+    allowed = whole_frames(rotation.flow.allowed(token, _backlog(ring)), ring.frame_datagrams_max)
+    highest, sent = _originate(ring, token.highest, _bounded(ring, token, allowed))
+    flow, total = rotation.flow.settle(token, sent, _backlog(ring))
+    received, held_back_by = _received_by_all(ring, token, highest)
+    rotation.forwarded = received
+    ring.count("token.used_while_held")
+    used = Token(ring.ring, token.hop, highest, received, held_back_by, flow, total, False, token.missing)
+    ring.send_token(used, now)
+    deliver_available(ring)
 
 
 def release_held_token(ring: RingContext, now: float) -> None:
@@ -264,18 +289,22 @@ def wake_ring(ring: RingContext, now: float) -> None:
     rotation = ring.rotation
     if ring.state is not RingState.OPERATIONAL or not rotation.held:
         return
-    if not ring.outbox.pending_bytes(application=ring.installed.synchronised):
+    if not _wants_to_send(ring):
         return
     _rested(ring)
     rotation.held = False
     rotation.unchanged_visits = 0
     ring.count("token.hold_cancelled")
-    if ring.is_representative:
-        release_held_token(ring, now)
-    else:
+    if rotation.holding:
+        _send_with_held_token(ring, now)
+    elif not rotation.keeper:
         rotation.waking = True
         ring.multicast_ring(HoldCancel(ring.ring))
         ring.arm_repetition(now)
+
+
+def _wants_to_send(ring: RingContext) -> bool:
+    return ring.outbox.pending_bytes(application=ring.installed.synchronised) > 0
 
 
 def on_hold_cancel(ring: RingContext, now: float) -> None:
@@ -289,7 +318,8 @@ def on_hold_cancel(ring: RingContext, now: float) -> None:
 
 def repeat_token(ring: RingContext, now: float) -> None:
     """Timer RETRANSMIT: the successor may not have got the token, or the representative that we want it."""
-    if ring.rotation.waking:
+    if ring.rotation.waking or _wants_to_send(ring):
+        # Whoever keeps the token may have thought that everybody knows.
         ring.multicast_ring(HoldCancel(ring.ring))
     ring.resend_token(now)
 

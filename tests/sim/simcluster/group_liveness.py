@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from simcluster.machine import Machine
+from totemd.services.cpg.audience import CREDIT_PARTS
 from totemd.services.cpg.subscription import Stage, Subscription
 
 
@@ -72,8 +73,10 @@ def _owed(machines: Sequence[Machine]) -> tuple[str, str] | None:
             return "L10", f"{where}: {under_way} messages between its processes have not arrived"
         if machine.cpg.on_the_way:
             return "L10", f"{where}: cpg owes its clients {machine.cpg.on_the_way} bytes of credit"
+        told_late = {local.pid: local.owed for _, local in machine.cpg.locals()}
         for client in machine.clients:
-            if client.channel._credit != machine.options.client_credit:
+            owed, full = told_late.get(client.pid, 0), machine.options.client_credit
+            if client.channel._credit + owed != full or owed * CREDIT_PARTS >= full:
                 return "L10", f"{where}: client {client.pid} has {client.channel._credit} bytes of credit left"
         link, outbox = machine.cpg.link, machine.cpg.engine._outbox
         if link is None or outbox._credit != min(link.credit, machine.options.service_credit):

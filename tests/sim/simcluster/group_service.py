@@ -245,7 +245,8 @@ class CpgProcess:
             welcome = Welcome((1, 0), self.machine.node_id, 0, client.pid, self.machine.options.client_credit)
             self._greeting.discard(connection)
             connection.to_client.send(welcome)
-            self._locals[connection] = self.engine.opened(connection, client.pid)
+            opened = self._locals[connection] = self.engine.opened(connection, client.pid)
+            opened.credit = self.machine.options.client_credit
         elif local is None:
             self._greeting.discard(connection)
         elif message == LOST:

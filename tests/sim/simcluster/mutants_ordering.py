@@ -152,6 +152,19 @@ ORDERING = (
         "flow_ignored.txt",
     ),
     Mutant(
+        "held_token_proves",
+        "a token that is used while it is held counts as a visit for safe delivery",
+        10,
+        "E8 E12 E13 E14 bug",
+        (
+            Edit(
+                ordering._send_with_held_token,
+                "rotation.forwarded = received",
+                "rotation.safe = rotation.forwarded = received",
+            ),
+        ),
+    ),
+    Mutant(
         "held_for_ever",
         "the token of an idle ring is never let go",
         5,

@@ -318,4 +318,5 @@ def _ring(chance: Chance) -> RingParameters:
         store_frames_max=chance.choice((2 * (window + per_visit) + 20, 4_096)),
         missing_max=chance.choice((1, 3, 128)),
         window_growth=chance.choice((1, 1, 4, 16)),
+        park_visits=chance.choice((0, 1, 1, 2)),
     )
