@@ -45,6 +45,9 @@ STABLE_SECONDS = 10.0
 LEAVE_TICK_SECONDS = 1.0
 """How often it is told that the applications are still being ended."""
 
+LEAVE_SECONDS_MAX = 3600.0
+"""A keeper that has not ended all applications by then is not waited for any more; it goes on."""
+
 Tell = Callable[[], None]
 
 
@@ -99,11 +102,13 @@ class Attendant:
         if connection is None:
             return
         leaving = self._loop.create_task(connection.request(Leave()))
-        while not leaving.done():
+        deadline = self._loop.time() + LEAVE_SECONDS_MAX
+        while not leaving.done() and self._loop.time() < deadline:
             await asyncio.wait([leaving], timeout=LEAVE_TICK_SECONDS)
             still()
-        with contextlib.suppress(TotemdError):
-            leaving.result()
+        leaving.cancel()
+        with contextlib.suppress(TotemdError, asyncio.CancelledError):
+            await leaving
 
     def close(self) -> None:
         """Hang up.  The keeper and its applications go on."""

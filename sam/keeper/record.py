@@ -19,11 +19,13 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from ...executive.config.model import AppEntry
 from ...ipc.errors import OperationFailed
+from ...ipc.strict import UNDECODABLE
 
 APPS_FILE = "keeper.apps"
 LIVES_FILE = "keeper.lives"
@@ -34,6 +36,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _SLOT = struct.Struct("<QIIdd")
 """Instance, pid, mark, and between which times the process was created."""
 SLOT_BYTES = 32
+SLOT_MAX = 2**20
 APPS_BYTES_MAX = 64 * 1024 * 1024
 """A larger file is not one of ours."""
 
@@ -69,7 +72,7 @@ class KeptEntry(msgspec.Struct, frozen=True):
     """One application in `keeper.apps`."""
 
     entry: AppEntry
-    slot: int
+    slot: Annotated[int, msgspec.Meta(ge=0, le=SLOT_MAX)]
     is_wanted: bool
 
 
@@ -99,12 +102,17 @@ class Record:
         self._lives = os.open(run_dir / LIVES_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
         self._slots: dict[str, int] = {}
 
+    def fileno(self) -> int:
+        """The file of slots."""
+        return self._lives
+
     def load(self) -> list[tuple[KeptEntry, LastSeen]]:
         """What the predecessor left.  Nothing, if it was before the machine's last start, or cannot be understood."""
         try:
             with self._apps_path.open("rb") as file:
-                kept = msgspec.msgpack.decode(file.read(APPS_BYTES_MAX), type=KeptEntries)
-        except (OSError, msgspec.MsgspecError):
+                size = min(os.fstat(file.fileno()).st_size, APPS_BYTES_MAX)
+                kept = msgspec.msgpack.decode(file.read(size), type=KeptEntries)
+        except (OSError, *UNDECODABLE):
             return []
         if kept.boot != boot_id():
             return []

@@ -29,6 +29,7 @@ from ...ipc.messages.keeper import (
 )
 from ...ipc.paths import KEEPER_SOCKET
 from ...ipc.server import Closed, Server
+from ...ipc.strict import UNDECODABLE
 from .keeper import Keeper
 
 TELL_SECONDS = 0.05
@@ -107,7 +108,7 @@ class Service:
             case Declare(raw, request):
                 try:
                     entries = msgspec.msgpack.decode(raw, type=tuple[AppEntry, ...])
-                except msgspec.MsgspecError as error:
+                except UNDECODABLE as error:
                     raise InvalidArgument(f"these are no declarations: {error}") from None
                 declared = self.keeper.declare(entries)
                 self._server.send(session, msgspec.structs.replace(declared, request=request))

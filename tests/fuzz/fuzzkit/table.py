@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fuzzkit import targets_files, targets_ipc, targets_quorum, targets_recorder, targets_sam, targets_wire
+from fuzzkit import (
+    targets_files,
+    targets_ipc,
+    targets_keeper,
+    targets_quorum,
+    targets_recorder,
+    targets_sam,
+    targets_wire,
+)
 from fuzzkit.target import Target
 
 CORPUS = Path(__file__).resolve().parents[1] / "corpus"
@@ -12,6 +20,14 @@ CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for targets in (targets_wire, targets_ipc, targets_quorum, targets_sam, targets_recorder, targets_files)
+    for targets in (
+        targets_wire,
+        targets_ipc,
+        targets_quorum,
+        targets_sam,
+        targets_keeper,
+        targets_recorder,
+        targets_files,
+    )
     for target in targets.TARGETS
 }

@@ -195,6 +195,27 @@ def test_stop_is_in_reverse_order_and_each_waits_for_the_one_after_it() -> None:
     assert plan.next_deadline() is None
 
 
+def test_a_child_that_is_about_it_gets_its_time_anew() -> None:
+    plan = running()
+    plan.stop(1)
+    assert plan.still_stopping("c", 3) == []
+    child, other = plan.children["c"], plan.children["a"]
+    assert child.deadline == 3 + child.spec.stop_seconds
+    before = other.deadline
+    assert plan.still_stopping("a", 3) == []
+    assert other.deadline == before, "nobody has asked it to stop"
+    assert Kill("c", "not stopped after 3 s") in advance(plan, 6)
+    assert plan.still_stopping("c", 6.1) == []
+    assert child.deadline == 6 + KILL_SECONDS, "it is killed all the same"
+
+
+def test_a_tree_that_failed_says_so() -> None:
+    stopped, failed = running(), running()
+    stopped.stop(1)
+    failed.stop(1, ExitCode.FAILED, "too often")
+    assert (stopped.has_failed, failed.has_failed, running().has_failed) == (False, True, False)
+
+
 def test_stop_during_the_start() -> None:
     plan = Plan(TREE)
     plan.begin(0)
