@@ -22,6 +22,10 @@ from .errors import AccessDenied, ConnectionLost, InvalidArgument, OperationFail
 SOCKET_PATH_BYTES_MAX = 107
 """sun_path of unix(7), without the terminating zero."""
 
+PRIVATE_SOCKET_MODE = 0o600
+SHARED_SOCKET_MODE = 0o666
+"""Permission bits of a socket for its owner alone, and of one where the credentials of who knocks decide."""
+
 MESSAGE_FRAME_BYTES_MAX = 80 * 1024 * 1024
 """libzmq drops a connection that announces a longer frame; above the largest message that can be configured."""
 
@@ -167,7 +171,7 @@ class ServerEndpoint(_Drained):
         path: Path,
         deliver: Callable[[bytes, list[bytes], Credentials | None], None],
         known: Callable[[bytes], bool],
-        mode: int = 0o600,
+        mode: int = PRIVATE_SOCKET_MODE,
     ) -> None:
         self.path = path
         self._deliver = deliver

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..executive.runtime.access import SHARED_SOCKET_MODE
 from ..ipc.channel import Session
-from ..ipc.endpoints import Credentials
+from ..ipc.endpoints import SHARED_SOCKET_MODE, Credentials
 from ..ipc.errors import AccessDenied, WrongState
 from ..ipc.messages.common import Hello
 from ..ipc.messages.sam_app import FROM_APP, ROLE, Beat

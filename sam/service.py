@@ -14,11 +14,11 @@ from functools import partial
 import msgspec
 
 from ..executive.config.model import Configuration
-from ..executive.runtime.access import SHARED_SOCKET_MODE, Gate
+from ..executive.runtime.access import Gate
 from ..executive.runtime.child import Answer, ChildContext, Question
 from ..executive.runtime.metrics import Metrics
 from ..ipc.channel import Session
-from ..ipc.endpoints import Credentials
+from ..ipc.endpoints import SHARED_SOCKET_MODE, Credentials
 from ..ipc.errors import InvalidArgument, NotFound, TryAgain
 from ..ipc.messages import sam_singleton
 from ..ipc.messages.common import Done, Hello

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from ...ipc.endpoints import Credentials
+from ...ipc.endpoints import PRIVATE_SOCKET_MODE, SHARED_SOCKET_MODE, Credentials
 from ...ipc.errors import AccessDenied
 from ..config.model import AccessRules
 from .logging import Logger, RateLimited
@@ -18,14 +18,9 @@ DENIALS_LOGGED = 5
 DENIALS_LOGGED_SECONDS = 10.0
 """At most so many lines in so many seconds about users who are not let in."""
 
-PRIVATE_SOCKET_MODE = 0o600
-SHARED_SOCKET_MODE = 0o666
-"""Permission bits of the executive's socket, without and with `uidgid` rules; those of cpg, quorum and sam always
-have the latter, and refusals are logged."""
-
 
 def socket_mode(rules: AccessRules) -> int:
-    """Permission bits for the executive's socket."""
+    """Permission bits for the executive's socket; cpg, quorum and sam let everybody knock, and log refusals."""
     return SHARED_SOCKET_MODE if rules.uids or rules.gids else PRIVATE_SOCKET_MODE
 
 

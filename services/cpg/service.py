@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any, assert_never
 
 from ...executive.config.model import Configuration
-from ...executive.runtime.access import SHARED_SOCKET_MODE, Gate, is_owner
+from ...executive.runtime.access import Gate, is_owner
 from ...executive.runtime.child import Answer, ChildContext, Question
 from ...executive.runtime.logging import Logger, RateLimited
 from ...executive.runtime.metrics import listed
 from ...ipc.channel import Session
-from ...ipc.endpoints import Credentials
+from ...ipc.endpoints import SHARED_SOCKET_MODE, Credentials
 from ...ipc.errors import AccessDenied, NotFound, TotemdError, TryAgain
 from ...ipc.messages.common import Hello
 from ...ipc.messages.control import GroupInfo, GroupsAnswer, GroupsQuestion, Metric, MetricsAnswer, MetricsQuestion

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from ...executive.config.model import Configuration
-from ...executive.runtime.access import SHARED_SOCKET_MODE, Gate, is_owner
+from ...executive.runtime.access import Gate, is_owner
 from ...executive.runtime.child import Answer as ChildAnswer
 from ...executive.runtime.child import ChildContext, Question
 from ...executive.runtime.logging import Logger, get_logger
 from ...executive.runtime.metrics import listed
 from ...ipc.channel import Session
-from ...ipc.endpoints import Credentials
+from ...ipc.endpoints import SHARED_SOCKET_MODE, Credentials
 from ...ipc.errors import AccessDenied, ConfigurationError, NotFound, OperationFailed, TotemdError
 from ...ipc.messages.common import Done, Hello, refusal
 from ...ipc.messages.control import Metric, MetricsAnswer, MetricsQuestion, QuorumAnswer, QuorumQuestion
