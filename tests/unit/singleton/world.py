@@ -149,17 +149,17 @@ class Machine:
     def read(self) -> None:
         """The bus has something for the sam process."""
         if self.lag:
-            self.world.later(self.lag, self.read_now)
+            self.world.later(self.lag, lambda: self.read_now(1))
         else:
-            self.read_now()
+            self.read_now(len(self.port.inbox))
 
-    def read_now(self) -> None:
-        """Take it in."""
+    def read_now(self, most: int) -> None:
+        """Take it in; there is one call for each item, so that those that come late come one by one."""
         if not self.sam_works:
             return
         assert self.council is not None
         council, inbox = self.council, self.port.inbox
-        while inbox:
+        for _ in range(min(most, len(inbox))):
             match inbox.popleft():
                 case Told(sender, payload):
                     council.deliver(sender, decode(payload), self.now)
