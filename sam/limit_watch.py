@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from . import procstat
@@ -29,7 +30,7 @@ class LimitWatch:
         self._judges: dict[App, LimitJudge] = {}
         self._told: dict[App, int] = {}
         self.took = 0.0
-        """Seconds that the last look took."""
+        """Seconds of processor time that the last look took."""
         self._timer = self._loop.call_later(IDLE_SECONDS, self._look)
 
     def close(self) -> None:
@@ -37,15 +38,19 @@ class LimitWatch:
         self._timer.cancel()
 
     def _look(self) -> None:
-        began = self._loop.time()
+        began, used = self._loop.time(), time.process_time()
         limited = [app for app in self._apps() if is_limited(app.limits)]
-        self._judges = {app: self._judges.get(app) or LimitJudge(app.limits) for app in limited}
+        self._judges = {app: self._judge_of(app) for app in limited}
         self._told = {app: instance for app, instance in self._told.items() if app in self._judges}
         if limited:
             self._look_at(limited, began)
-        self.took = self._loop.time() - began
+        self.took = time.process_time() - used
         pause = min((sample_seconds(app.limits.window_seconds) for app in limited), default=IDLE_SECONDS)
         self._timer = self._loop.call_later(max(pause, self.took / SHARE_MAX) - self.took, self._look)
+
+    def _judge_of(self, app: App) -> LimitJudge:
+        judge = self._judges.get(app)
+        return judge if judge is not None and judge.limits == app.limits else LimitJudge(app.limits)
 
     def _look_at(self, apps: list[App], now: float) -> None:
         everybody = procstat.everybody()

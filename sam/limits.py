@@ -47,7 +47,7 @@ class LimitJudge:
     """Judges one instance after the other."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._instance = 0
         self._over_since: dict[str, float] = {}
         self._known: Mapping[ProcessKey, float] = {}
@@ -65,7 +65,7 @@ class LimitJudge:
         return self._too_much(usage, now) or self._too_busy(usage, now)
 
     def _too_much(self, usage: Usage, now: float) -> str:
-        limits, window = self._limits, self._limits.window_seconds
+        limits, window = self.limits, self.limits.window_seconds
         problem = ""
         for what, value, limit, shown in (
             ("memory", usage.rss_bytes, limits.rss_bytes, size_text(usage.rss_bytes)),
@@ -80,7 +80,7 @@ class LimitJudge:
         return problem
 
     def _too_busy(self, usage: Usage, now: float) -> str:
-        limits, window = self._limits, self._limits.window_seconds
+        limits, window = self.limits, self.limits.window_seconds
         if not limits.cpu_share:
             return ""
         if self._seen:
