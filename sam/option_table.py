@@ -104,8 +104,9 @@ _RECOVERY_OPTIONS = (
         RECOVERY,
         "--interval",
         INTERVAL_MS,
-        "An application that a signal stopped (SIGSTOP) for so long has failed: it gets the warn signal, and is killed "
-        "if it lives after another interval.  0: only its end is a failure.",
+        "An application that a signal stopped (SIGSTOP) for so long has failed, and so has one that has asked to be "
+        "watched and gave no sign of life: it gets the warn signal, and is killed if it lives after another interval.  "
+        "0: only its end is a failure.",
     ),
     _option(
         RECOVERY,
