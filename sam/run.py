@@ -170,8 +170,8 @@ class SamRun:
         self._leaving |= isinstance(meant, StopAsked)
         if self._singleton is None or not self._singleton.stands_by:
             self._app.happen(meant)
-        elif isinstance(meant, StopAsked | Parting):  # nothing runs that could have an opinion
-            self.finished(EXIT_SIGNAL_BASE + meant.signal)
+        elif isinstance(meant, StopAsked) or (isinstance(meant, Parting) and not meant.only_if_killed):
+            self.finished(EXIT_SIGNAL_BASE + meant.signal)  # nothing runs that could have an opinion
         elif isinstance(meant, SuspendAsked):
             suspend_by(meant.signal)
 

@@ -173,7 +173,7 @@ def test_without_its_guardian_sam_run_ends(stage: Stage) -> None:
     (guardian,) = [
         each
         for each in psutil.process_iter(["cmdline"])
-        if "totemd.sam.guardian" in each.info["cmdline"] and each.info["cmdline"][-2] == str(sam_run.pid)
+        if "totemd.sam.guardian" in (each.info["cmdline"] or ()) and str(sam_run.pid) in each.info["cmdline"]
     ]
     guardian.kill()
     assert sam_run.wait(20) == 125
