@@ -160,9 +160,9 @@ class Life:
         policy = self.policy
         if not policy.cmap:
             return None
-        return Resource(
-            self._resource_state(), policy.recovery.value, round(policy.interval * 1000), int(self.shown_sign * 1e9)
-        )
+        # Nobody expects a sign of life of a program that has never given one.
+        poll_period = 0 if self.stage is Stage.UNREGISTERED else round(policy.interval * 1000)
+        return Resource(self._resource_state(), policy.recovery.value, poll_period, int(self.shown_sign * 1e9))
 
     def _resource_state(self) -> ResourceState:
         if self.failed or self.state is AppState.FATAL:

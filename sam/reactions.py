@@ -55,7 +55,7 @@ def ignore(life: Life, event: object, now: float) -> None:
 
 
 def begin(life: Life, _: Begin, now: float) -> None:
-    life.starts, life.short_lives, life.ending = (), 0, None
+    life.starts, life.short_lives, life.ending, life.marked = (), 0, None, False
     life.start_next(Why.ASKED)
 
 

@@ -277,6 +277,8 @@ def test_s16_without_an_interval_it_gets_the_time_of_a_stop() -> None:
 def test_s17_cmap_shows_what_an_application_does() -> None:
     story = spoken(recovery=Recovery.QUIT, cmap=True)
     shown = [story.resource]
+    unregistered = story.machine.life.resource
+    assert unregistered is not None and unregistered.poll_period == 0, "nobody expects anything of it"
     for message in (Enrol(), StartWatch()):
         story.done(message)
         shown.append(story.resource)
@@ -317,6 +319,16 @@ def test_s21_who_marks_itself_as_failed_is_killed_and_not_restarted() -> None:
     assert kill == Kill()
     assert story.tell(KILLED) == [Finish(EXIT_FATAL)]
     assert (story.state(), story.resource) == (AppState.FATAL, ResourceState.FAILED)
+
+
+def test_s21_who_is_started_again_by_hand_is_not_marked_any_more() -> None:
+    story = spoken(cmap=True).watched()
+    story.say(MarkFailed())
+    story.tell(KILLED)
+    assert story.tell(Begin()) == [Start(2)]
+    story.tell(Spawned(2))
+    assert story.resource is ResourceState.RUNNING
+    assert story.watched().tell(Exited(CRASH, left_behind=False)) == [Start(3)]
 
 
 def test_s22_marking_needs_cmap() -> None:
