@@ -28,7 +28,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -39,7 +39,6 @@ from ..ipc.paths import SAM_SOCKET
 from .children import Children
 from .detach import Background, detach
 from .events import EXIT_SIGNAL_BASE, Event, Parting, StopAsked, SuspendAsked
-from .guardian import Leash
 from .help_screen import SectionedCommand
 from .launch import EXIT_FAILED
 from .link import Link, refused_for_good
@@ -50,9 +49,12 @@ from .probe import PsutilProbe
 from .quorum import QuorumWatch
 from .reception import Reception, abstract_address
 from .signals import JOB_CONTROL, MEANINGFUL, meaning
-from .singleton import Singleton
 from .supervised import Supervised
 from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from .guardian import Leash
+    from .singleton import Singleton
 
 
 def say(text: str) -> None:
@@ -101,11 +103,12 @@ class SamRun:
         self._leaving = False
         self._exit_code: int | None = None
         """Instead of the application's."""
-        self._singleton = (
-            None
-            if leash is None
-            else Singleton(options.run_dir / SAM_SOCKET, options.name, options.yield_timeout, leash, self)
-        )
+        self._singleton: Singleton | None = None
+        if leash is not None:
+            from .singleton import Singleton  # few need it; the others shall not carry its modules  # noqa: PLC0415
+
+            self._singleton = Singleton(options.run_dir / SAM_SOCKET, options.name, options.yield_timeout, leash, self)
+            self._app.may_start = self._singleton.may_start
         self._link = Link(
             options.run_dir / SAM_SOCKET,
             Register(
@@ -160,6 +163,8 @@ class SamRun:
         return True
 
     def _take_signals(self) -> None:
+        if self._singleton is not None:
+            self._singleton.look_at_the_clock()
         for info in self._reader.read():
             if info.number == signal.SIGCHLD:
                 self._children.reap()
@@ -269,8 +274,11 @@ def run(options: RunOptions) -> int:
     if options.detach:
         background = detach(options)
         options = options if options.name_is_explicit else options.renamed_for(os.getpid())
-    # Before this process becomes a subreaper: nobody's child shall the guardian be.
-    leash = Leash(options.name) if options.singleton else None
+    leash = None
+    if options.singleton:
+        from .guardian import Leash  # noqa: PLC0415
+
+        leash = Leash(options.name)  # before this process becomes a subreaper: nobody's child shall the guardian be
     ignored = {number for number in MEANINGFUL if signal.getsignal(number) is signal.SIG_IGN}
     reader = SignalReader({*MEANINGFUL, signal.SIGCHLD} - ignored)
     if not become_subreaper():

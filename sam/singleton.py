@@ -94,6 +94,14 @@ class Singleton:
         """The application is being ended for want of a lease: sam-run stands by again afterwards."""
         return self._tenure.phase is Phase.YIELDING
 
+    def may_start(self) -> bool:
+        """Whether the lease allows another instance."""
+        return self._tenure.may_start(lease_clock())
+
+    def look_at_the_clock(self) -> None:
+        """This process may have been paused: what has been waiting meanwhile comes after the end of the lease."""
+        self._expire()
+
     def start(self) -> None:
         """Stand in line, as soon as there is a sam process."""
         self._loop.add_reader(self._guard.fileno(), self._unguarded)

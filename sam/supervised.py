@@ -33,6 +33,7 @@ from .events import (
     Failed,
     Finish,
     Kill,
+    NotSpawned,
     Report,
     Resumed,
     Scope,
@@ -48,6 +49,7 @@ from .family import Family
 from .helper import Helper
 from .hooks import HookRunner
 from .keeper.adopt import Adopted, Traces
+from .launch import EXIT_FAILED
 from .log import Output
 from .machine import Machine
 from .notify import without_notify
@@ -128,6 +130,8 @@ class Supervised:
             run_dir=run_dir,
             socket=reception.address,
         )
+        self.may_start: Callable[[], bool] = lambda: True
+        """Asked before each instance; one that may not be started counts as one that could not be."""
         self.fence = 0
         """What the instances from the next one on find as their fencing token; 0: nothing."""
         self._orphan = orphan
@@ -269,10 +273,13 @@ class Supervised:
             self._host.before_restart()
         variables = environment.of_instance(self._environment, self.name, instance, self.fence)
         orphan, self._orphan = self._orphan, None
-        if orphan is None:
+        outcome: Spawned | NotSpawned
+        if orphan is not None:
+            outcome = self._family.adopt(orphan.pid)
+        elif self.may_start():
             outcome = self._family.start(variables, {**self._output.descriptors, **self._vitals.descriptors()})
         else:
-            outcome = self._family.adopt(orphan.pid)
+            outcome = NotSpawned(EXIT_FAILED, "it may not be started any more")
         if isinstance(outcome, Spawned):
             about = environment.of_main(variables, outcome.pid)
             self._vitals.started(instance, about, is_ready=orphan is not None)

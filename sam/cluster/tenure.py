@@ -50,6 +50,10 @@ class Tenure:
         """For a sam process that has to be told again: fence and end of the lease, if anything may run."""
         return None if self.phase is Phase.STANDBY else (self.fence, self.ends_at)
 
+    def may_start(self, now: float) -> bool:
+        """Whether an instance may be started: not after a pause in which the time to yield has passed."""
+        return self.phase is Phase.RUNNING and now < self.yield_at
+
     def promoted(self, fence: int, ends_at: float, renew_every: float, stored: bytes, now: float) -> None:
         """The lease is given.  One that has been on its way for too long is given back."""
         if self.phase is not Phase.STANDBY:
