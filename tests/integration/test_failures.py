@@ -75,6 +75,10 @@ def test_a_partition_splits_the_ring_and_heals(trio: Cluster) -> None:
         assert b"nobody else" not in members[2].payloads
         assert b"we two" in members[3].payloads
         assert b"we two" not in members[1].payloads
+        later = members.everybody_sends(10)
+        members.wait_for_payloads(later)
+        tails = [[each for each in member.payloads if each in later] for member in members]
+        assert tails[0] == tails[1] == tails[2], "the sequences are equal again"
 
 
 def test_a_paused_node_is_left_out_and_comes_back(trio: Cluster) -> None:

@@ -59,6 +59,19 @@ def test_they_arrive_whole_and_others_have_their_turn(cluster: Cluster) -> None:
         assert digests(far, 3) == [hashlib.sha256(message).hexdigest() for message in messages]
 
 
+def test_sizes_around_the_limit_of_one_submission_and_of_a_part(cluster: Cluster) -> None:
+    """corosync's cpgbound, where its library cuts messages; here it is above a mebibyte, in parts."""
+    part, mebibyte = 256 * 1024, 1024 * 1024
+    around = [mebibyte, mebibyte + part, 2 * mebibyte, 1_047_552]
+    messages = [os.urandom(size + more) for size in around for more in (-5, -4, -1, 0, 1, 3)]
+    with cluster[1].client() as one, cluster[3].client() as three, one.join("bound") as a, three.join("bound") as b:
+        for message in messages:
+            a.mcast(message)
+        expected = [hashlib.sha256(message).hexdigest() for message in messages]
+        assert digests(b, len(messages)) == expected
+        assert digests(a, len(messages)) == expected
+
+
 def test_a_member_that_comes_in_the_middle_gets_all_or_nothing(cluster: Cluster) -> None:
     messages = [os.urandom(LIMIT // 2) for _ in range(4)]
     with cluster[1].client() as one, cluster[2].client() as two, one.join("big") as big, two.join("big") as other:

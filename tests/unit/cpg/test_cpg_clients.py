@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -502,3 +503,19 @@ def test_context_is_the_users(pair: Rig) -> None:
     with pair.client(1) as one, one.join("context") as group:
         one.context = group.context = context = object()
         assert one.context is context and group.context is context
+
+
+def test_descriptors_and_contexts_stay_the_same_however_often_they_are_asked_for(pair: Rig) -> None:
+    """corosync's stress_cpgfdget and stress_cpgcontext."""
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(pair.client(1)) for _ in range(20)]
+            groups = [client.join(f"stress {number}", timeout=DEADLINE) for number, client in enumerate(clients)]
+            descriptors = [group.fileno() for group in groups]
+            assert len(set(descriptors)) == len(groups)
+            for number in range(200):
+                for group, descriptor in zip(groups, descriptors, strict=True):
+                    group.context = number
+                    assert (group.fileno(), group.context) == (descriptor, number)
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before, "every descriptor is given back")

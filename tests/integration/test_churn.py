@@ -1,0 +1,135 @@
+"""Ten groups, processes on three nodes that come, go and die by chance: what each saw is compared (C1 to C8, C15)."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import totemd
+from kit.command import environment
+from kit.full import sized
+from totemd.testing import Cluster
+
+PROGRAM = Path(__file__).with_name("kit") / "churner.py"
+PER_NODE = sized(3, 10)
+SECONDS = sized(12, 180)
+KILL_EVERY_SECONDS = 1.5
+ALIGNED_AT_LEAST = 50
+
+Membership = tuple[tuple[int, int], list[list[Any]]]
+"""Whose, and what it saw; from its own join on."""
+
+
+class Process:
+    """One of them."""
+
+    def __init__(self, cluster: Cluster, node_id: int, seed: int, folder: Path) -> None:
+        self.node_id, self._result = node_id, folder / f"{seed}.json"
+        command = [sys.executable, str(PROGRAM), str(cluster[node_id].run_dir), str(seed), str(self._result)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+        )
+        assert self._process.stdout is not None and self._process.stdout.readline() == "ready\n"
+
+    def kill(self) -> None:
+        with self._process:
+            self._process.kill()
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        assert self._process.wait(60) == 0
+
+    def memberships(self) -> dict[str, list[Membership]]:
+        found: dict[tuple[str, int], list[list[Any]]] = defaultdict(list)
+        for line in self._result.read_text().splitlines(keepends=True):
+            if line.endswith("\n"):
+                name, membership, event = json.loads(line)
+                found[name, membership].append(event)
+        by_group: dict[str, list[Membership]] = defaultdict(list)
+        for (name, _), events in found.items():
+            by_group[name].append(((self.node_id, self._process.pid), events))
+        return by_group
+
+
+@pytest.mark.timeout(120 + 3 * SECONDS)
+def test_everybody_saw_the_same(trio: Cluster, tmp_path: Path) -> None:
+    chance, seeds = random.Random(7), itertools.count()
+    with ExitStack() as stack:
+
+        def start(node_id: int) -> Process:
+            process = Process(trio, node_id, next(seeds), tmp_path)
+            stack.callback(process.kill)
+            return process
+
+        running = [start(node.node_id) for node in trio for _ in range(PER_NODE)]
+        everybody = list(running)
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            time.sleep(KILL_EVERY_SECONDS)  # The pace of the faults is part of the test.
+            victim = running.pop(chance.randrange(len(running)))
+            victim.kill()
+            running.append(start(victim.node_id))
+            everybody.append(running[-1])
+        trio[2].kill_process("cpg")
+        trio.wait_for_ring({1, 2, 3})
+        for process in running:
+            process.end()
+        memberships: dict[str, list[Membership]] = defaultdict(list)
+        for process in everybody:
+            for name, found in process.memberships().items():
+                memberships[name] += found
+    aligned = 0
+    for name, found in memberships.items():
+        for who, events in found:
+            check_one(name, who, events)
+        for one, other in itertools.permutations(found, 2):
+            aligned += check_two(name, one, other)
+    assert aligned >= ALIGNED_AT_LEAST, f"{aligned} pairs had something in common"
+    print(f"{len(everybody)} processes, {sum(map(len, memberships.values()))} memberships, {aligned} pairs compared")
+
+
+def check_one(name: str, who: tuple[int, int], events: list[list[Any]]) -> None:
+    """The own join first, memberships that follow from each other, numbers that grow, nothing after the own leave."""
+    kind, members, joined, _ = events[0]
+    assert kind == "c" and [*who, totemd.Reason.JOIN] in joined, f"{who} in {name!r} begins with {events[0]}"
+    last: dict[tuple[int, int], int] = {}
+    present = {tuple(each[:2]) for each in members}
+    for index, event in enumerate(events[1:], 1):
+        if event[0] == "m":
+            sender = (event[1], event[2])
+            assert sender in present, f"{who} in {name!r} heard {sender}, which is no member"
+            assert event[3] > last.get(sender, 0), f"{who} in {name!r}: not in order, or twice: {event}"
+            last[sender] = event[3]
+        elif event[0] == "c":
+            came, went = ({tuple(each[:2]) for each in part} for part in event[2:])
+            assert event[1] == sorted(event[1])
+            assert {tuple(each[:2]) for each in event[1]} == (present - went) | came
+            present = (present - went) | came
+            assert who in present or events[index + 1 :] in ([], [["end", "left"]])
+        else:
+            assert index == len(events) - 1
+
+
+def check_two(name: str, one: Membership, other: Membership) -> bool:
+    """For as long as both were there both saw the same, before and after the first message that both got."""
+    events, theirs = ([each for each in seen if each[0] != "end"] for seen in (one[1], other[1]))
+    places = {tuple(event): index for index, event in enumerate(events) if event[0] == "m"}
+    here = next((index for index, event in enumerate(theirs) if event[0] == "m" and tuple(event) in places), None)
+    if here is None:
+        return False
+    there = places[tuple(theirs[here])]
+    before, after = min(here, there), min(len(theirs) - here, len(events) - there)
+    mine, others = events[there - before : there + after], theirs[here - before : here + after]
+    differs = next((each for each in zip(mine, others, strict=True) if each[0] != each[1]), None)
+    assert differs is None, f"{one[0]} and {other[0]} in {name!r} differ: {differs}"
+    return True

@@ -1,0 +1,30 @@
+"""docs/cpg.md names every promise and every scenario, and only tests that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "cpg.md").read_text()
+
+
+def test_every_promise_and_every_scenario_has_its_row() -> None:
+    rows = re.findall(r"^\| ([AC]\d+(?:, C\d+)*) \|(.*)\|$", PAGE, re.MULTILINE)
+    named = [each for numbers, _ in rows for each in numbers.split(", ")]
+    assert sorted(named) == sorted(
+        [*(f"C{number}" for number in range(1, 16)), *(f"A{number}" for number in range(1, 37))]
+    )
+    for numbers, row in rows:
+        assert "`test_" in row or "not applicable:" in row or "not applicable, as" in row or "see [" in row, numbers
+
+
+def test_every_test_that_is_named_exists() -> None:
+    there = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        there.add(path.stem)
+        there |= {each.name for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.FunctionDef)}
+    named = set(re.findall(r"`(test_\w+)`", PAGE))
+    assert len(named) > 50
+    assert named <= there, sorted(named - there)
