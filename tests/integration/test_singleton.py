@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ from totemd.ipc.errors import TotemdError
 from totemd.testing import Cluster, wait_until
 
 WITNESSED = Path(__file__).resolve().parent / "kit" / "witnessed.py"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "singleton.py"
 NUMBERS = itertools.count(1)
 SECONDS = 60.0
 """Far above the bound: how long a fail-over takes is what the simulation and the chaos runs measure."""
@@ -77,7 +79,7 @@ class Stage:
         wait_until(shown, SECONDS, lambda: f"all see {wanted}: {[self.states(n.node_id) for n in self.cluster]}")
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[Any]) -> None:
     process.send_signal(signal.SIGCONT)
     process.terminate()
     try:
@@ -189,6 +191,29 @@ def test_kills_of_the_sam_process_stop_nothing(stage: Stage) -> None:
         node.kill_process("sam")
     stage.wait_for_states({1: {"running"}, 2: {"standby"}, 3: {"standby"}})
     assert stage.wait_for_run(1).pid == first.pid
+
+
+def test_what_was_stored_is_handed_over(stage: Stage) -> None:
+    """The example goes on counting where it was, on another node."""
+
+    def count_on(node_id: int) -> subprocess.Popen[str]:
+        words = [*SAM_RUN, "-q", "--run-dir", str(stage.cluster[node_id].run_dir), "--singleton", stage.name, "--"]
+        process = subprocess.Popen(
+            [*words, sys.executable, str(EXAMPLE)], env=environment(), stdout=subprocess.PIPE, text=True
+        )
+        stage.ending.callback(end, process)
+        return process
+
+    first = count_on(1)
+    assert first.stdout is not None
+    assert "goes on from 0" in first.stdout.readline()
+    second = count_on(2)
+    stage.wait_for_states({1: {"running"}, 2: {"standby"}})
+    counted = [int(first.stdout.readline().split()[-1]) for _ in range(2)][-1]
+    first.terminate()
+    assert second.stdout is not None
+    words = second.stdout.readline().split()
+    assert words[:1] == ["term"] and int(words[-1]) >= counted
 
 
 def test_it_is_refused_where_nobody_counts_votes(tmp_path: Path) -> None:

@@ -177,6 +177,7 @@ def test_what_comes_too_late_is_not_believed() -> None:
     assert tenure.take_effects() == [] and tenure.ends_at == 110.0
     tenure.extended(8, 115.0, 101.0)
     assert tenure.ends_at == 110.0
+    assert tenure.may_start(107.0) and not tenure.may_start(109.0)
 
 
 def test_a_lease_that_is_nearly_over_is_given_back() -> None:
