@@ -14,7 +14,7 @@ from totemd.ipc.channel import SERVER_COMMON, ClientChannel, Garbled
 from totemd.ipc.codec import Codec, encode
 from totemd.ipc.errors import MalformedMessage
 from totemd.ipc.ids import Guarantee, RingId
-from totemd.ipc.messages import control, cpg, sam, stream
+from totemd.ipc.messages import control, cpg, sam, sam_app, stream
 from totemd.ipc.messages.common import Done, Goodbye, Refused, Unwelcome, Welcome
 from totemd.services.cpg.batches import pack_length, split
 from totemd.services.cpg.engine import SERVICE, Engine
@@ -186,6 +186,8 @@ TARGETS = (
     client_end("cpg-socket", cpg.TO_CLIENT),
     server_end("sam-socket", sam.TO_SAM),
     client_end("sam-socket", sam.FROM_SAM),
+    server_end("application-socket", sam_app.FROM_APP),
+    client_end("application-socket", sam_app.TO_APP),
     Target(
         "announcement",
         _plain(announcements.decode, announcements.encode),
