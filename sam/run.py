@@ -201,7 +201,9 @@ class SamRun:
         self._app.stop(signal.SIGTERM, seconds)
 
     def waits(self) -> None:
-        """Let `totemctl apps` show why."""
+        """Say why."""
+        if self._singleton is not None and self._singleton.stands_by:
+            self.say(f"stands by: {self._singleton.why}")
         self._link.tell()
 
     def cannot_go_on(self, reason: str) -> None:
