@@ -7,15 +7,20 @@ is not; `supervised` is all of it in one line.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
 
-from ..ipc.errors import WrongState
+from ..ipc.errors import InvalidArgument, WrongState
 from .application import Application
 from .client import is_supervised
-from .conduct import ANSWER_SECONDS, CONNECT_SECONDS, Healthy
+from .conduct import CONNECT_SECONDS, Healthy
 from .policy import Words
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class _Process:
@@ -115,14 +120,13 @@ def supervise(
     os.execv(sys.executable, command)
 
 
-@contextlib.contextmanager
 def supervised(
     *,
     interval: float | None = None,
     policy: str | None = None,
     check: Healthy | None = None,
     timeout: float | None = None,
-) -> Iterator[Application]:
+) -> Supervised:
     """Be watched while the block, or the function that this decorates, runs.
 
     ```
@@ -136,13 +140,44 @@ def supervised(
     Leaving it by an exception is a failure, and sam-run starts the next instance; otherwise the program has ended well.
     *timeout* is how long a quorate node is waited for.
     """
-    register(interval=interval, policy=policy)
-    application = _own()
-    if check is not None:
-        application.on_health_check(check)
-    application.start(timeout)
-    yield application
-    application.finalize()
+    return Supervised(interval, policy, check, timeout)
+
+
+class Supervised(contextlib.ContextDecorator):
+    """What `supervised` returns."""
+
+    def __init__(
+        self, interval: float | None, policy: str | None, check: Healthy | None, timeout: float | None
+    ) -> None:
+        self._interval = interval
+        self._policy = policy
+        self._check = check
+        self._timeout = timeout
+
+    def __call__(self, function: Function) -> Function:
+        """Decorate a function.
+
+        Raises:
+            InvalidArgument: it is a coroutine function, which would be left before it has begun.
+        """
+        if inspect.iscoroutinefunction(function):
+            raise InvalidArgument("a coroutine function is watched by `async with sam.aio.Application()` in it")
+        return super().__call__(function)
+
+    def __enter__(self) -> Application:
+        """Register, and start."""
+        register(interval=self._interval, policy=self._policy)
+        application = _own()
+        if self._check is not None:
+            application.on_health_check(self._check)
+        application.start(self._timeout)
+        return application
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop and finalize; not after an exception, so that the end of the program is the failure that it is."""
+        _own().__exit__(kind, error, trace)
 
 
 def _own() -> Application:
@@ -152,7 +187,6 @@ def _own() -> Application:
 
 
 __all__ = [
-    "ANSWER_SECONDS",
     "dispatch",
     "fileno",
     "finalize",

@@ -250,6 +250,13 @@ def test_a_function_that_is_watched(workshop: Workshop) -> None:
     ends(workshop, program(workshop, body), 0, ["begins 1", "works", "begins 2", "works"])
 
 
+def test_a_coroutine_function_is_not_left_unwatched_in_silence() -> None:
+    async def main() -> None: ...
+
+    with pytest.raises(InvalidArgument, match=r"aio\.Application"):
+        sam.supervised()(main)
+
+
 def test_a_program_that_is_asked_by_way_of_its_own_select(workshop: Workshop) -> None:
     body = """
 import select
