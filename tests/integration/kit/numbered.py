@@ -78,6 +78,8 @@ def blocking(run_dir: str, name: str) -> Log:
                 log.add(event)
             if sends and select.select([sys.stdin], [], [], 0)[0]:
                 sends = False
+                if not sys.stdin.readline():
+                    sys.exit("nobody is there any more")
                 group.mcast(FIN)
         return log
 
@@ -86,7 +88,13 @@ async def asynchronous(run_dir: str, name: str) -> Log:
     async with aio.Client(run_dir) as client, client.join(name) as group:
         log, over = Log(client.node_id), asyncio.Event()
         print("joined", flush=True)
-        asyncio.get_running_loop().add_reader(sys.stdin, over.set)
+
+        def told() -> None:
+            if not sys.stdin.readline():
+                sys.exit("nobody is there any more")
+            over.set()
+
+        asyncio.get_running_loop().add_reader(sys.stdin, told)
 
         async def send() -> None:
             while not over.is_set():
