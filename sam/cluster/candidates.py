@@ -23,6 +23,16 @@ class Stage(enum.Enum):
 
 
 @dataclass(slots=True)
+class Poll:
+    """A claim, and the votes on it."""
+
+    ends_at: float
+    """The end of the lease that the claim asked for."""
+    votes: dict[int, bool] = field(default_factory=dict)
+    """How each node voted."""
+
+
+@dataclass(slots=True)
 class Own:
     """A sam-run of this node that wants to run a singleton."""
 
@@ -44,12 +54,12 @@ class Own:
     """When its sam-run was heard last."""
     wants_more: bool = False
     """Its sam-run has asked for a renewal that could not be claimed yet."""
-    claims: dict[int, dict[int, bool]] = field(default_factory=dict)
-    """By number: how each node voted."""
+    claims: dict[int, Poll] = field(default_factory=dict)
+    """By number."""
 
-    def claimed(self, number: int) -> None:
+    def claimed(self, number: int, ends_at: float) -> None:
         """A claim is on its way."""
-        self.claims[number] = {}
+        self.claims[number] = Poll(ends_at)
         while len(self.claims) > CLAIMS_OUTSTANDING_MAX:
             del self.claims[next(iter(self.claims))]
 

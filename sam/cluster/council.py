@@ -22,6 +22,7 @@ from .promises import Promises, Record
 from .timing import Timing, hold_of, milliseconds
 
 _MICRO = 1_000_000
+"""A claim's number is its time: no two of a machine have the same, even if its sam process is another one."""
 
 
 class Council:
@@ -124,8 +125,9 @@ class Council:
         own = self.own.get(candidate)
         if own is None or own.fence != fence or own.stage not in (Stage.RUNNING, Stage.ENDING):
             return
-        if own.stage is Stage.ENDING and own.ends_at - own.renewed_at > self.timing.patience:
-            own.rank = None  # it was not heard while it ran: others first
+        silent = own.ends_at - own.renewed_at
+        if own.stage is Stage.ENDING and silent > self.timing.lease(own.yield_seconds) - 2 * self.timing.renew_every:
+            own.rank = None  # not heard for as long as its last lease: others first
         self._say(Release(own.name, fence))
         own.wait(now)
         self._go_on(now)
@@ -203,7 +205,8 @@ class Council:
 
     def _counted(self, own: Own, sender: Address, vote: Vote, now: float) -> None:
         franchise = self._franchise()
-        votes = own.claims[vote.number]
+        poll = own.claims[vote.number]
+        votes = poll.votes
         votes[sender.node_id] = vote.granted
         if not vote.granted:
             own.retry_at = max(own.retry_at, now + vote.remaining_ms / 1000)
@@ -211,7 +214,7 @@ class Council:
             return
         if franchise.enough(node for node, granted in votes.items() if granted):
             del own.claims[vote.number]
-            self._won(own, vote.number / _MICRO + self.timing.lease(own.yield_seconds), now)
+            self._won(own, poll.ends_at, now)
         elif own.stage is Stage.CLAIMING and not franchise.enough(
             node for node in self.line.nodes if votes.get(node, True)
         ):
@@ -231,9 +234,9 @@ class Council:
 
     def _claim(self, own: Own, now: float) -> None:
         self._last_number = number = max(self._last_number + 1, int(now * _MICRO))
-        own.claimed(number)
-        hold = hold_of(self.timing.lease(own.yield_seconds))
-        self._say(Claim(own.name, own.fence, number, milliseconds(hold), own.stage is Stage.RUNNING))
+        lease = self.timing.lease(own.yield_seconds)
+        own.claimed(number, now + lease)
+        self._say(Claim(own.name, own.fence, number, milliseconds(hold_of(lease)), own.stage is Stage.RUNNING))
 
     def _claim_term(self, own: Own, now: float) -> None:
         self._highest = max(self._highest, self.promises.highest) + 1

@@ -75,7 +75,7 @@ class Claim(Telling, frozen=True, tag="claim"):
     name: AppName
     fence: Fence
     number: Number
-    """When it was asked for, in microseconds of the sender's clock; its lease begins then."""
+    """Names the claim: when it was sent, in microseconds of the sender's clock.  Its lease begins then."""
     hold_ms: Annotated[int, msgspec.Meta(ge=0, le=int(HOLD_SECONDS_MAX * 1000))]
     """For so long nobody else may be voted for, from the moment that the voter reads this."""
     renewal: bool = False

@@ -13,7 +13,20 @@ from totemd.ipc.ids import Address, RingId
 from totemd.ipc.messages.control import AppInfo
 from totemd.ipc.messages.quorum import Count, NodeVotes
 from totemd.sam.ballots import Ballots
-from totemd.sam.cluster.effects import AskRenewal, BeginTerm, Leash, TellYielded, Unleash, Yield
+from totemd.sam.cluster.council import Council
+from totemd.sam.cluster.effects import (
+    AskRenewal,
+    BeginTerm,
+    CouncilEffect,
+    Extend,
+    Keep,
+    Leash,
+    Promote,
+    Send,
+    TellYielded,
+    Unleash,
+    Yield,
+)
 from totemd.sam.cluster.franchise import franchise_of
 from totemd.sam.cluster.handover import Handover
 from totemd.sam.cluster.messages import STORED_NAMES_MAX, Apps, Claim, Release, Stored, decode, encode
@@ -184,6 +197,80 @@ def test_a_lease_that_is_nearly_over_is_given_back() -> None:
     tenure = Tenure(2.0)
     tenure.promoted(7, 110.0, 1.0, b"", 108.0)
     assert tenure.take_effects() == [TellYielded(7)] and tenure.phase is Phase.STANDBY
+
+
+# -- a council of one
+
+
+class Alone:
+    """A node that is a cluster, and hears what it says when it is told to."""
+
+    def __init__(self) -> None:
+        self.timing = Timing.of_ring(1.0, 1.2)
+        self.council = Council(HERE, self.timing, Record(), 100.0)
+        self.council.members((HERE,), 100.0)
+        self.council.ring(RING, 100.0)
+        self.council.count(count({1: 1}, 1, 1), 100.0)
+        self.done: list[CouncilEffect] = []
+
+    def hear(self, now: float) -> None:
+        """Everything that was said comes back, and what is said about it."""
+        while effects := self.council.take_effects():
+            for effect in effects:
+                self.done.append(effect)
+                said = effect.message if isinstance(effect, Send) else effect.then if isinstance(effect, Keep) else None
+                if said is not None:
+                    self.council.deliver(HERE, said, now)
+
+    @property
+    def promoted(self) -> list[Promote]:
+        return [effect for effect in self.done if isinstance(effect, Promote)]
+
+
+def test_a_lease_begins_when_it_is_asked_for_and_no_reload_lengthens_it() -> None:
+    alone = Alone()
+    alone.hear(100.0)
+    alone.council.enlist(1, "db", 1.0, 100.0)
+    alone.council.timing = Timing.of_ring(10.0, 12.0)
+    alone.hear(101.0)
+    (order,) = alone.promoted
+    assert order.fence == 1 and order.ends_at == pytest.approx(100.0 + alone.timing.lease(1.0))
+
+
+def test_a_lease_that_is_over_stays_over() -> None:
+    alone = Alone()
+    alone.council.enlist(1, "db", 1.0, 100.0)
+    alone.hear(100.0)
+    (order,) = alone.promoted
+    alone.council.renew(1, order.fence, order.ends_at - 0.1)
+    alone.hear(order.ends_at + 0.1)
+    assert not any(isinstance(effect, Extend) for effect in alone.done)
+
+
+def test_what_cannot_be_kept_is_not_voted_for() -> None:
+    """The vote is part of the effect that writes: who cannot write does not send it."""
+    alone = Alone()
+    alone.council.enlist(1, "db", 1.0, 100.0)
+    for _ in range(3):
+        for effect in alone.council.take_effects():
+            if isinstance(effect, Send):
+                alone.council.deliver(HERE, effect.message, 100.0)
+            else:
+                assert isinstance(effect, Keep) and effect.then is not None
+    assert alone.promoted == [] and alone.council.next_deadline() is not None
+
+
+def test_a_sam_run_that_runs_already_goes_on_in_its_term() -> None:
+    alone = Alone()
+    alone.council.enlist(1, "db", 1.0, 100.0, (7, 104.0))
+    alone.hear(100.0)
+    alone.council.renew(1, 7, 101.0)
+    alone.hear(101.0)
+    extended = [effect for effect in alone.done if isinstance(effect, Extend)]
+    assert alone.promoted == [] and [effect.fence for effect in extended] == [7]
+    alone.council.yielded(1, 7, 102.0)
+    alone.hear(102.0)
+    assert [order.fence for order in alone.promoted] == [8]
 
 
 # -- everybody's applications, and what is handed over
