@@ -113,6 +113,17 @@ def test_nobody_rests_while_somebody_may_miss_something() -> None:
         assert [type(each) for each in member.turn(received=0)] == [Token]
 
 
+def test_a_token_that_was_long_under_way_does_not_rest() -> None:
+    """The others have waited as long; the hold time on top could cost them their patience (mixed seed 2216)."""
+    member = Member(2)
+    member.submit()
+    for _ in range(3):
+        member.turn()
+    member.now += 0.8
+    assert [type(each) for each in member.turn()] == [Token]
+    assert member.turn() == []
+
+
 def test_who_did_not_send_last_expects_the_token_to_rest_elsewhere_and_asks_for_it() -> None:
     member = Member(1)
     member.hear(1)

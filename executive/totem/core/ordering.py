@@ -42,6 +42,7 @@ def visit(ring: RingContext, token: Token, now: float) -> None:
     ring.timers.cancel(Timer.HOLD)
     if rotation.held:
         _rested(ring)
+    was_away = now - rotation.rhythm.first_passed_at
     rotation.rhythm.returned(now)
     rotation.holding = rotation.waking = False
     rotation.unchanged_visits = rotation.unchanged_visits + 1 if token.highest == rotation.highest else 0
@@ -69,7 +70,9 @@ def visit(ring: RingContext, token: Token, now: float) -> None:
     if installs:
         install(ring, now)
     visited = Token(ring.ring, token.hop + 1, highest, received, held_back_by, flow, total, recovering, missing)
-    _pass_on(ring, visited, now, busy=bool(sent or resent))
+    # The others have waited as long for a token that was long under way, and are not to wait for the hold time too.
+    rests = not (sent or resent) and was_away <= ring.parameters.token_retransmit
+    _pass_on(ring, visited, now, may_rest=rests)
     if ring.state is RingState.OPERATIONAL:
         deliver_available(ring)
 
@@ -227,13 +230,13 @@ def _fails_to_receive(ring: RingContext, received: int, held_back_by: int, now: 
     return True
 
 
-def _pass_on(ring: RingContext, token: Token, now: float, *, busy: bool) -> None:
+def _pass_on(ring: RingContext, token: Token, now: float, *, may_rest: bool) -> None:
     """Send the token to the next member, unless this is an idle ring and we are the one to hold it."""
     rotation, parameters = ring.rotation, ring.parameters
     idle = (
         ring.state is RingState.OPERATIONAL
         and ring.installed.synchronised
-        and not busy
+        and may_rest
         and not (parameters.cancel_token_hold_on_retransmit and token.missing)
     )
     rotation.keeper = ring.keeps_token

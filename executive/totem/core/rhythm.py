@@ -38,13 +38,15 @@ DOUBLINGS_MAX: Final = 16
 class Rhythm:
     """One ring's rotations as seen by one member."""
 
-    __slots__ = ("_began", "_deviation", "_doublings", "_repeats", "mean", "passed_at")
+    __slots__ = ("_began", "_deviation", "_doublings", "_repeats", "first_passed_at", "mean", "passed_at")
 
     def __init__(self) -> None:
         self.mean = 0.0
         """Smoothed seconds from passing the token on to having it again; 0 until it was measured."""
         self.passed_at = float("-inf")
         """When the token was last passed on, or repeated."""
+        self.first_passed_at = float("-inf")
+        """When the token was last passed on for the first time."""
         self._began: float | None = None
         """When the rotation that is under way began; None if it measures nothing."""
         self._repeats = 0
@@ -54,7 +56,7 @@ class Rhythm:
 
     def passed(self, now: float) -> None:
         """The token goes to the successor."""
-        self.passed_at = self._began = now
+        self.first_passed_at = self.passed_at = self._began = now
         self._repeats = 0
 
     def repeated(self, now: float) -> None:
