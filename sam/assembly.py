@@ -29,6 +29,7 @@ from .cluster.council import Council
 from .cluster.effects import Extend, Keep, Promote, Send
 from .cluster.messages import GROUP, Apps, decode, encode
 from .cluster.messages import Message as Telling
+from .cluster.promises import Record
 from .cluster.roll import Roll, by_name
 from .cluster.timing import Timing
 
@@ -72,11 +73,7 @@ class Assembly:
         apps: Callable[[], tuple[AppInfo, ...]],
         leader: Leader,
     ) -> None:
-        """*apps* tells the applications of this node.
-
-        Raises:
-            OperationFailed: the file of promises cannot be read.
-        """
+        """*apps* tells the applications of this node."""
         self._node_id = configuration.local_node_id
         self._run_dir = run_dir
         self._log = log
@@ -85,7 +82,7 @@ class Assembly:
         self._loop = asyncio.get_running_loop()
         self._ballots = Ballots(Path(configuration.system.state_dir), self._node_id)
         self.council = Council(
-            Address(self._node_id, os.getpid()), timing_of(configuration.totem), self._ballots.read(), lease_clock()
+            Address(self._node_id, os.getpid()), timing_of(configuration.totem), self._kept(), lease_clock()
         )
         self.has_quorum_provider = bool(configuration.quorum.provider)
         self._roll = Roll()
@@ -273,6 +270,13 @@ class Assembly:
         self.consider(lambda council, now: council.expire(now))
 
     # -- inside
+
+    def _kept(self) -> Record | None:
+        try:
+            return self._ballots.read()
+        except OperationFailed as error:
+            self._log.crit("this node does not vote on singletons", reason=str(error))
+            return None
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

@@ -31,12 +31,13 @@ class Council:
     Its owner tells it what happens, carries out `take_effects()` in order, and calls `expire` at `next_deadline()`.
     """
 
-    def __init__(self, here: Address, timing: Timing, record: Record, now: float) -> None:
-        """*record* is what was kept on disk last."""
+    def __init__(self, here: Address, timing: Timing, record: Record | None, now: float) -> None:
+        """*record* is what was kept on disk last; None: nobody knows, so this node votes for nobody."""
         self.here = here
         self.timing = timing
         self.line = Line()
-        self.promises = Promises(record, now)
+        self.promises = Promises(record or Record(), now)
+        self._abstains = record is None
         self.handover = Handover()
         self.own: dict[int, Own] = {}
         self._count: Count | None = None
@@ -187,6 +188,8 @@ class Council:
     # -- voting
 
     def _vote(self, sender: Address, claim: Claim, now: float) -> None:
+        if self._abstains:
+            return
         vote, is_new = self.promises.vote(sender.node_id, sender.pid, claim, now)
         self._highest = max(self._highest, claim.fence)
         self._free_since.pop(claim.name, None)

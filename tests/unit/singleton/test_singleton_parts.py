@@ -260,6 +260,14 @@ def test_what_cannot_be_kept_is_not_voted_for() -> None:
     assert alone.promoted == [] and alone.council.next_deadline() is not None
 
 
+def test_who_does_not_know_what_it_promised_votes_for_nobody() -> None:
+    council = Council(HERE, Timing.of_ring(1.0, 1.2), None, 100.0)
+    council.members((HERE, THERE), 100.0)
+    council.take_effects()
+    council.deliver(THERE, claim(1), 100.0)
+    assert council.take_effects() == []
+
+
 def test_a_sam_run_that_runs_already_goes_on_in_its_term() -> None:
     alone = Alone()
     alone.council.enlist(1, "db", 1.0, 100.0, (7, 104.0))
