@@ -23,6 +23,7 @@ from simcluster.group_history import GroupHistory
 from simcluster.group_properties import check_groups, count_groups
 from simcluster.history import Boots, History
 from simcluster.machine import Machine
+from simcluster.namesake import SEALS, NamesakeNode
 from simcluster.network import Network
 from simcluster.node import Node
 from simcluster.options import Options
@@ -95,6 +96,8 @@ class Cluster:
             options, self.scheduler, self.history, self.trace, self.watch, self.coverage, self.groups, self._boots
         )
         self.nodes = [Node(world, self.network, number) for number in range(1, options.nodes + 1)]
+        self.namesake: NamesakeNode | None = None
+        """A second process with the id of one of them."""
         self._endings = Endings(world, self.network, self.nodes)
         for node in self.nodes:
             start = Chance(options.seed, "start", node.id).between(0, options.start_spread)
@@ -189,6 +192,23 @@ class Cluster:
         """Let reports of a closed port arrive that the network never made."""
         self._endings.forge(at, about, count)
 
+    def start_namesake(self, node: int, seconds: float) -> None:
+        """Start a second process with the id of *node* elsewhere, for so long."""
+        if self.namesake is None and self.options.wire in SEALS:
+            address = len(self.nodes) + 1
+            self.network.set_namesake(node, address)
+            self.namesake = NamesakeNode(self.options, self.scheduler, self.network, node, address)
+            self.namesake.boot()
+            self.scheduler.at(self.now() + seconds, self._end_namesake, self.namesake)
+
+    def _end_namesake(self, namesake: object) -> None:
+        """Somebody has seen the mistake; if it was the real node that had stopped for it, it is started again."""
+        if self.namesake is not None and self.namesake is namesake:
+            self.network.remove_namesake()
+            self.namesake.crash()
+            self._node(self.namesake.id).boot()
+            self.namesake = None
+
     def step_wall_clock(self, seconds: float) -> None:
         """Somebody sets the time of day."""
         self._wall_offset += seconds
@@ -224,8 +244,12 @@ class Cluster:
         return self.nodes[number - 1]
 
     def _arrive(self, receiver: int, sender: int, content: object) -> None:
-        self._endings.arrived_at(receiver, sender)
-        self._node(receiver).arrive(sender, content)
+        if self.namesake is not None and receiver > len(self.nodes):
+            self.namesake.arrive(sender, content)
+        elif receiver <= len(self.nodes):
+            if sender <= len(self.nodes):
+                self._endings.arrived_at(receiver, sender)
+            self._node(receiver).arrive(sender, content)
 
     def _boot_later(self, node: Node, downtime: float) -> None:
         self.scheduler.at(self.now() + downtime, node.boot)
@@ -248,6 +272,7 @@ class Cluster:
 
     def _make_peace(self) -> None:
         self.trace.say(self.now(), "peace")
+        self._end_namesake(self.namesake)
         self.network.calm()
         if self.options.divided:
             self._divide()

@@ -35,6 +35,9 @@ class LocalStage(Protocol):
     def step_wall_clock(self, seconds: float) -> None:
         """Somebody sets the time of day."""
 
+    def start_namesake(self, node: int, seconds: float) -> None:
+        """Start a second process with the id of *node* elsewhere, for so long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wipe:
@@ -221,6 +224,18 @@ class ForgeReports:
         stage.forge_reports(self.at, self.about, self.count)
 
 
+@dataclass(frozen=True, slots=True)
+class StartNamesake:
+    """Somebody gives a second machine the id of a node, and sees after a while that this was wrong."""
+
+    node: int
+    seconds: float
+
+    def apply(self, stage: LocalStage) -> None:
+        """Start it."""
+        stage.start_namesake(self.node, self.seconds)
+
+
 LocalFault = (
     Wipe
     | KillTotem
@@ -236,4 +251,5 @@ LocalFault = (
     | Replay
     | Forge
     | ForgeReports
+    | StartNamesake
 )

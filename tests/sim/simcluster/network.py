@@ -116,6 +116,9 @@ class Network:
         self._cut = dict.fromkeys(self._links, False)
         self._loss = dict.fromkeys(self._links, weather.loss)
         self._set_bad_links(seed)
+        self._seed = seed
+        self._namesake: tuple[int, int] | None = None
+        """A node id that a second process has taken, and the address of that process."""
         self._epoch = 0
         """Packets of an earlier epoch are not delivered: the network was flushed."""
 
@@ -138,12 +141,30 @@ class Network:
         """Only members of one group hear each other; every other cut is mended."""
         side = {node: index for index, group in enumerate(groups) for node in group}
         for a, b in self._links:
-            self._cut[a, b] = side[a] != side[b]
+            self._cut[a, b] = side.get(a) != side.get(b)
 
     def heal(self) -> None:
         """Mend every link."""
         for link in self._links:
             self._cut[link] = False
+
+    def set_namesake(self, node: int, address: int) -> None:
+        """A second process with the id *node* lives at *address*, and gets what is meant for many, as by multicast."""
+        self._namesake = node, address
+        for other in self.nodes:
+            for link in ((address, other), (other, address)):
+                self._links.append(link)
+                self._keys[link] = purpose_key(self._seed, "link", *link)
+                self._burst_keys[link] = purpose_key(self._seed, "burst", *link)
+                self._counts[link], self._cut[link], self._loss[link] = 0, False, self._weather.loss
+
+    def remove_namesake(self) -> None:
+        """It is gone."""
+        if self._namesake is not None:
+            for link in [link for link in self._links if self._namesake[1] in link]:
+                self._links.remove(link)
+                self._cut[link] = True
+            self._namesake = None
 
     def add_rule(self, rule: LossRule) -> None:
         """Lose, or damage, more from now on."""
@@ -197,6 +218,8 @@ class Network:
     def send(self, sender: int, receiver: int, packet: object, content: object) -> None:
         """Take *packet* for one receiver; *content* is what arrives (the packet, or its bytes)."""
         link = (sender, receiver)
+        if self._namesake is not None and not isinstance(packet, (Token, CommitToken, Control)):
+            self._send_to_namesake(sender, receiver, packet, content)
         self.carried[type(packet)] += 1
         index = self._counts[link]
         self._counts[link] = index + 1
@@ -212,6 +235,14 @@ class Network:
         if self._keeps and isinstance(content, bytes):
             self._kept.append((link, content))
         self._launch(link, packet, content, bits >> 21)
+
+    def _send_to_namesake(self, sender: int, receiver: int, packet: object, content: object) -> None:
+        """What goes to the one goes to the other, too; what the one sends to many is taken when its first copy goes."""
+        assert self._namesake is not None
+        node, address = self._namesake
+        first = next(other for other in self.nodes if other != node)
+        if sender != address and (receiver == node or (sender == node and receiver == first)):
+            self.send(sender, address, packet, content)
 
     def _perhaps_damaged(self, link: tuple[int, int], packet: object, content: object, bits: int) -> object:
         fate = (scramble(bits) % _FIELD) * _PER_FIELD

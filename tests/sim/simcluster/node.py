@@ -12,7 +12,7 @@ from simcluster.history import Event, Failed, Incarnation, Lane
 from simcluster.machine import Machine
 from simcluster.network import Network
 from simcluster.services import Services
-from simcluster.wire import Ended, OpenWire, Received, Send, Wire, open_wire
+from simcluster.wire import Ended, Namesake, OpenWire, Received, Send, Wire, open_wire
 from simcluster.world import Tripwire, World
 from totemd.executive.totem.core.context import RingState
 from totemd.executive.totem.core.effects import (
@@ -55,6 +55,8 @@ class Node:
         self.services: Services | StreamServices | None = None
         groups = world.options.groups
         self.machine = None if groups is None else Machine(world, number, world.groups, self.now)
+        self.namesakes_met = 0
+        """How often it was shown that another process has its id."""
         self.traps: list[Tripwire] = []
         self.paused = False
         self._world = world
@@ -246,10 +248,19 @@ class Node:
                 self.ring.process_ended(sender, self.now())
                 self._carry_out()
                 continue
+            if isinstance(packet, Namesake):
+                self._meet_namesake(packet)
+                continue
             self._trace.received(self._scheduler.now, self.id, sender, packet)
             self._cells[self.ring.state, type(packet)] += 1
             self.ring.receive(packet, sender, self.now())
             self._carry_out()
+
+    def _meet_namesake(self, other: Namesake) -> None:
+        self._trace.say(self._scheduler.now, f"node {self.id} meets another node {self.id}")
+        self.namesakes_met += 1
+        if other.yields:
+            self.crash()
 
     def _expire(self) -> None:
         if self.ring is None:

@@ -27,6 +27,8 @@ GROUP_SHARE = 0.4
 
 FAULT_SECONDS_LOW, FAULT_SECONDS_HIGH = 3.0, 11.0
 MANY, MANY_SECONDS_HIGH = 8, 5.0
+FORMATION_ROTATIONS = 24
+"""Two formations: each two rotations of the commit token, six of recovery, four of the state exchange."""
 """With more nodes than so many, faults end sooner."""
 
 DIVIDED_SHARE = 0.15
@@ -165,7 +167,13 @@ class Options:
         """One ring of all nodes this long after the last fault, at the latest."""
         ring = self.ring
         backoff = ring.merge_backoff_max or 16 * ring.token
-        return 4 * (ring.token + ring.consensus) + 2 * ring.merge + ring.hold + backoff
+        return 4 * (ring.token + ring.consensus) + 2 * ring.merge + ring.hold + backoff + self._rounds_of_many()
+
+    def _rounds_of_many(self) -> float:
+        """Seconds for the rotations of the token where they take long beside the timeouts, which do not grow here."""
+        if self.nodes <= MANY:
+            return 0.0
+        return FORMATION_ROTATIONS * self.nodes * (self.weather.latency + self.weather.jitter + self.wake_delay)
 
     def lines(self) -> list[str]:
         """One line per group of options, for people."""

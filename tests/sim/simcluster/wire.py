@@ -36,6 +36,13 @@ class Ended:
     """In place of a packet: the sender's process, as it was known here, has ended."""
 
 
+class Namesake(NamedTuple):
+    """In place of a packet: another process has shown that it has this one's node id."""
+
+    yields: bool
+    """It is this one that stops."""
+
+
 class Epitaph:
     """An obituary where nothing is sealed; the life that follows makes it void, as sessions do."""
 
@@ -43,10 +50,10 @@ class Epitaph:
 
 
 class Received(NamedTuple):
-    """A packet, or the end of its sender, that a node believes."""
+    """A packet, or the end of its sender, or of this node, that a node believes."""
 
     sender: int
-    packet: AnyPacket | Ended
+    packet: AnyPacket | Ended | Namesake
 
 
 class Wire(Protocol):
@@ -191,8 +198,8 @@ class SealedWire:
                     receiver = to if isinstance(to, int) else int(to[0])
                     for datagram in datagrams:
                         self._send(receiver, CONTROL, datagram)
-                case DuplicateNode():
-                    raise AssertionError(f"node {self._node} believes in a second one of itself")
+                case DuplicateNode(yields=yields):
+                    received.append(Received(self._node, Namesake(yields)))
                 case _:
                     pass
         return received
