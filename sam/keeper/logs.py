@@ -45,13 +45,14 @@ class Logs:
         """The log of an application."""
         return self._folder / f"{name}.log"
 
-    def open(self, name: str) -> int:
-        """A descriptor to append by.
+    @staticmethod
+    def open(path: str) -> int:
+        """A descriptor to append to a log by.  A text: pathlib takes its time, and keeps every name for a while.
 
         Raises:
             OSError: it cannot be opened.
         """
-        return os.open(self.path(name), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
 
     def rotate(self) -> None:
         """Cut those that have grown too long."""

@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -143,7 +144,7 @@ class Maker:
             **{each.name: getattr(spec.launch, each.name) for each in fields(Launch)},
             name=name,
             record=self.record,
-            output=lambda: self.logs.open(name),
+            output=partial(self.logs.open, str(self.logs.path(name))),
         )
         return Supervised(
             replace(spec, launch=launch),
