@@ -18,15 +18,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "integration"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 
 from kit.command import SAM_RUN, environment
 from kit.witness import Run, complaints, last_run, runs
 from totemd.sam.cluster.timing import Timing
 from totemd.testing import Cluster, NotInTime, wait_until
 
-WITNESSED = HERE.parent / "integration" / "kit" / "witnessed.py"
+WITNESSED = Path(__file__).resolve().parents[1] / "integration" / "kit" / "witnessed.py"
 YIELD_MS = 500
 STARTS_SECONDS = 1.0
 """What an interpreter may take to start and write its first line on a busy machine; comes on top of the bound."""
