@@ -59,15 +59,18 @@ def parse(line: bytes) -> Stat | None:
     fields = line.rpartition(b")")[2].split()
     if len(fields) <= _RSS:
         return None
-    return Stat(
-        fields[_STATE].decode("ascii", "replace"),
-        int(fields[_PARENT]),
-        int(fields[_SESSION]),
-        (int(fields[_USER]) + int(fields[_SYSTEM])) / TICKS_PER_SECOND,
-        int(fields[_THREADS]),
-        int(fields[_CREATED]),
-        int(fields[_RSS]) * PAGE_BYTES,
-    )
+    try:
+        return Stat(
+            fields[_STATE].decode("ascii", "replace"),
+            int(fields[_PARENT]),
+            int(fields[_SESSION]),
+            (int(fields[_USER]) + int(fields[_SYSTEM])) / TICKS_PER_SECOND,
+            int(fields[_THREADS]),
+            int(fields[_CREATED]),
+            int(fields[_RSS]) * PAGE_BYTES,
+        )
+    except ValueError:
+        return None
 
 
 def everybody() -> dict[int, Stat]:

@@ -146,7 +146,7 @@ LAYERS = (
     Layer("sam", ("ipc", "executive.runtime", "executive.config.model", "services.cpg", "services.quorum", "aio")),
     *(
         Layer(f"sam.{name}", (*VOCABULARY, "ipc.messages", "sam"), WORLD)
-        for name in ("calls", "conduct", "events", "life", "machine", "monitor", "reactions")
+        for name in ("calls", "conduct", "events", "health", "life", "limits", "machine", "monitor", "reactions")
     ),
     *(
         Layer(f"sam.keeper.{name}", (*VOCABULARY, "ipc.messages", "executive.config.model", "sam.keeper"), WORLD)

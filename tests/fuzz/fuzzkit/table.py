@@ -11,6 +11,7 @@ from fuzzkit import (
     targets_quorum,
     targets_recorder,
     targets_sam,
+    targets_supervision,
     targets_wire,
 )
 from fuzzkit.target import Target
@@ -26,6 +27,7 @@ TARGETS: dict[str, Target] = {
         targets_quorum,
         targets_sam,
         targets_keeper,
+        targets_supervision,
         targets_recorder,
         targets_files,
     )

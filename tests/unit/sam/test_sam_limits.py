@@ -129,7 +129,7 @@ def test_a_name_that_looks_like_the_rest_of_the_line() -> None:
     assert stat.rss_bytes == 10 * procstat.PAGE_BYTES
 
 
-@pytest.mark.parametrize("line", [b"", b"42 (x) S 1", b"no line"])
+@pytest.mark.parametrize("line", [b"", b"42 (x) S 1", b"no line", b"42 (x) S" + b" x" * 50])
 def test_what_is_no_line(line: bytes) -> None:
     assert parse(line) is None
 

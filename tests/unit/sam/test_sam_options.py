@@ -127,6 +127,14 @@ def test_help_has_each_option_once_in_a_section() -> None:
     assert all(f"{section}:" in text for section in SECTIONS) and "2147483647" not in text
 
 
+def test_every_option_is_documented() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "sam-run.md").read_text()
+    missing = [
+        name for each in command.params for name in each.opts if name.startswith("--") and f"`{name}" not in text
+    ]
+    assert missing == []
+
+
 def test_signals_without_a_name_are_numbers() -> None:
     assert signal_name(signal.SIGTERM) == "SIGTERM"
     assert signal_name(signal.SIGRTMIN + 5) == f"signal {signal.SIGRTMIN + 5}"
