@@ -38,6 +38,10 @@ START_SECONDS = 10.0
 KILL_AGAIN_SECONDS = 0.05
 """Pause between two searches for what is left."""
 
+LOOK_ON_SECONDS = 1.0
+"""So long it is searched after sam-run has died: a process that it was just starting is none of the application's to
+look at before its exec."""
+
 _READY = b"!"
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, *JOB_CONTROL)
 
@@ -126,7 +130,10 @@ class Guardian:
                 self._kill_all()
             if not self._read():
                 break
-        while self._kill_at != FREE:
+        if self._kill_at == FREE:
+            return
+        until = lease_clock() + LOOK_ON_SECONDS
+        while self._kill_at != FREE or lease_clock() < until:
             self._kill_all()
             time.sleep(KILL_AGAIN_SECONDS)
 
