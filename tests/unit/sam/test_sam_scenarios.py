@@ -200,12 +200,10 @@ def test_s10_stored_data_survive_instances_until_they_are_cleared() -> None:
 
 def test_s11_each_fourth_check_is_a_full_one_and_no_answer_is_silence() -> None:
     story = spoken(interval=0.4).done(Enrol(), AskMe(), StartWatch())
-    full = 0
-    while full < 11:
+    for number in range(1, 45):
         (check,) = story.wait(0.1)
-        assert isinstance(check, Answer) and isinstance(check.message, Check)
-        full += check.message.full
-        if full < 11:
+        assert isinstance(check, Answer) and check.message == Check(full=number % 4 == 0)
+        if number < 44:
             assert story.say(Beat()) == []
     quiet = [each for each in story.wait(0.71) if not isinstance(each, Answer)]
     assert quiet == [*WARNED, Kill()]
