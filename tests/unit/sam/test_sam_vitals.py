@@ -176,6 +176,27 @@ def test_heartbeats_by_sd_notify(workshop: Workshop) -> None:
     assert "health check heartbeat failed: none for 1 s" in workshop.errors
 
 
+def test_heartbeats_by_the_client_library(workshop: Workshop) -> None:
+    program = """
+    import os, time
+    from totemd import sam
+    print(sam.instance(), os.getpid(), file=open("stamps", "a", 1))
+    with sam.supervised(interval=60.0) as app:
+        while not os.path.exists("hang" + str(sam.instance())):
+            app.health_check()
+            print(1, 1, file=open("beats", "a", 1))
+            time.sleep(0.2)
+        time.sleep(1000)
+    """
+    options = ("--health", "heartbeat", "--health-interval", "1500", "--health-failures", "1", "--interval", "300")
+    workshop.sam_run(*options, "--", sys.executable, "-c", textwrap.dedent(program))
+    workshop.until_stamps("beats", 12)
+    assert len(workshop.stamps()) == 1
+    (workshop.directory / "hang1").touch()
+    workshop.started(2)
+    assert "health check heartbeat failed: none for 1.5 s" in workshop.errors
+
+
 def test_an_application_that_says_that_it_has_failed(workshop: Workshop) -> None:
     program = """
     stamp()

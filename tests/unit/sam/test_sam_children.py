@@ -1,0 +1,77 @@
+"""Several applications in one process: whose a process is that has lost its parent.  Real processes.
+
+The keeper under test is a process apart, because it takes every child of the process that it is in.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from samkit import PATIENCE_SECONDS
+
+KEEPER = """
+import json, os, select, signal, sys
+from totemd.sam import environment
+from totemd.sam.children import Children
+from totemd.sam.events import Exited, TreeGone
+from totemd.sam.family import Family
+from totemd.sam.launch import Launch
+from totemd.sam.linux import SignalReader, become_subreaper
+from totemd.sam.probe import PsutilProbe
+
+become_subreaper()
+reader = SignalReader({signal.SIGCHLD})
+probe = PsutilProbe()
+children = Children(probe)
+said = []
+
+def family(name, script):
+    launch = Launch(("sh", "-c", script), reader.mask_before, own_session=True)
+    made = Family(name, launch, children, probe, lambda event: said.append((name, type(event).__name__,
+        getattr(event, "left_behind", None))))
+    variables = environment.of_instance({**os.environb, b"TOTEMD_SAM_PID": b"%d" % os.getpid()}, name, 1)
+    made.start(variables)
+    return made
+
+def until(condition):
+    while not condition():
+        select.select([reader.fileno()], [], [], 0.05)
+        for _ in reader.read():
+            pass
+        children.reap()
+
+# `same` leaves a process in its session; `other` one in another session, known by its environment; `none` nothing.
+same = family("same", "sleep 1000 & exit 1")
+other = family("other", "setsid sleep 1000 & sleep 0.2; exit 2")
+none = family("none", "exit 3")
+stays = family("stays", "exec sleep 1000")
+until(lambda: sum(kind == "Exited" for _, kind, _ in said) == 3)
+strays = {each.name: len(children.strays(each)) for each in (same, other, none, stays)}
+other.kill()
+until(lambda: ("other", "TreeGone", None) in said)
+still = {each.name: len(children.strays(each)) for each in (same, other, none, stays)}
+same.kill()
+until(lambda: ("same", "TreeGone", None) in said)
+lives = stays.main != 0 and stays.exists
+helped = []
+pid = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 7"], {})
+children.help(pid, lambda ending: helped.append(ending.code))
+until(lambda: helped)
+stays.kill()
+until(lambda: not stays.exists)
+print(json.dumps({"said": said, "strays": strays, "still": still, "lives": lives, "helped": helped,
+    "unknown": children.unknown()}))
+"""
+
+
+def test_each_stray_is_given_to_its_own() -> None:
+    done = subprocess.run([sys.executable, "-c", KEEPER], capture_output=True, timeout=PATIENCE_SECONDS, check=True)
+    told = json.loads(done.stdout)
+    assert told["strays"] == {"same": 1, "other": 1, "none": 0, "stays": 0}
+    assert told["still"] == {"same": 1, "other": 0, "none": 0, "stays": 0}
+    assert told["lives"] and told["helped"] == [7] and told["unknown"] == []
+    said = [tuple(each) for each in told["said"]]
+    assert {("same", "Exited", True), ("other", "Exited", True), ("none", "Exited", False)} <= {*said}
+    assert [each for each in said if each[1] == "TreeGone"] == [("other", "TreeGone", None), ("same", "TreeGone", None)]
