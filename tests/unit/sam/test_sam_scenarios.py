@@ -44,6 +44,7 @@ from totemd.sam.events import (
     Effect,
     Ending,
     Exited,
+    Failed,
     Finish,
     Froze,
     Kill,
@@ -341,6 +342,12 @@ def test_s23_any_end_while_watched_is_a_failure(code: int) -> None:
 @pytest.mark.parametrize("before", [[Enrol()], [Enrol(), StartWatch(), StopWatch()]])
 def test_s24_an_end_while_not_watched_is_final(before: list[msgspec.Struct]) -> None:
     assert spoken().done(*before).tell(Exited(Ending(3), left_behind=False)) == [Finish(3)]
+
+
+def test_s24_the_end_after_a_warning_is_a_failure_even_so() -> None:
+    story = spoken().done(Enrol())
+    assert story.tell(Failed(1, "stopped for too long")) == WARNED
+    assert story.tell(Exited(Ending(0), left_behind=False)) == [Start(2)]
 
 
 def test_s24_who_never_registers_is_any_program() -> None:
