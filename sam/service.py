@@ -243,9 +243,10 @@ class SamProcess:
 
     def _rediscover(self) -> None:
         """What lost its sam-run while there was no sam process."""
+        kept = {entry.name for entry in self._context.configuration.apps}  # their keeper goes on with them
         for orphan in orphans.find(self._context.run_dir):
             process = self._probe.find(orphan.pid)
-            if process is not None:
+            if process is not None and orphan.name not in kept:
                 policy = orphan.variables.get(environment.POLICY, "")
                 self._registry.rediscover(orphan.name, policy, orphan.instance, process)
                 self._log.warning("an application without a sam-run was found", app=orphan.name, pid=orphan.pid)

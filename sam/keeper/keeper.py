@@ -101,7 +101,7 @@ class Keeper:
             app.supervised = None
 
     def _remember(self) -> None:
-        self._record.declare((app.entry, app.is_wanted) for app in self.apps.values())
+        self._record.declare((app.entry, app.standing.is_wanted) for app in self.apps.values())
 
     # -- what is ordered
 
