@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ class Corosync:
         sample: Sample = {"rss_mib_per_node": sum(map(lib.rss_mib, pids)) / self._nodes}
         if seconds:
             with lib.Meter(servers=pids) as meter:
-                lib.time.sleep(seconds)
+                time.sleep(seconds)
             sample["cpu_percent_per_node"] = 100 * meter.cpu["servers"] / meter.wall / self._nodes
         return sample
 
