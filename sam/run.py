@@ -146,10 +146,11 @@ class SamRun:
             return code
         finally:
             self._loop.remove_reader(self._reader.fileno())
+            is_gone = not self._app.exists
             self._app.close()
             self._reception.close()
             if self._singleton is not None:
-                await self._singleton.close()
+                await self._singleton.close(clean=is_gone)
             await self._link.close()
 
     async def _enlist(self) -> bool:
@@ -246,12 +247,12 @@ class SamRun:
 
     def finished(self, code: int) -> None:
         """End with this code; or stand by again, if it was ended for want of a lease."""
-        if self._singleton is not None:
-            stays = self._singleton.yields and not self._leaving
-            self._singleton.over()
-            if stays:
+        if self._singleton is not None and not self._app.exists:  # else only the guardian can help
+            if self._singleton.yields and not self._leaving:
+                self._singleton.over()
                 self._link.tell()
                 return
+            self._singleton.leave()
         if not self._finished.done():
             self._finished.set_result(code if self._exit_code is None else self._exit_code)
 

@@ -80,6 +80,7 @@ class Singleton:
         self._enlisted = False
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.TimerHandle | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._stored = b""
         self.why = "looks for the sam process"
         """Why it stands by."""
@@ -112,6 +113,13 @@ class Singleton:
         self._tenure.over()
         self._carry_out()
 
+    def leave(self) -> None:
+        """Nothing of the application is left, and nothing is started here any more: others may go on at once."""
+        self._tenure.over(stays=False)
+        self._carry_out()
+        if self._leaving is None:
+            self._leaving = self._loop.create_task(self._withdraw())
+
     def store(self, data: bytes) -> None:
         """What the application has stored is for its successor, wherever that is."""
         if data == self._stored:
@@ -125,8 +133,13 @@ class Singleton:
         elif not self.stands_by:
             self._tell(HandOver(self._tenure.fence, data))
 
-    async def close(self) -> None:
-        """Leave the line.  Nothing of the application runs any more."""
+    async def close(self, *, clean: bool) -> None:
+        """Leave the line, and let go of the guardian.
+
+        *clean*: nothing of the application runs any more.  Otherwise the guardian kills it, and the lease runs out.
+        """
+        if clean:
+            self.leave()
         for timer in (self._timer, self._looking):
             if timer is not None:
                 timer.cancel()
@@ -134,11 +147,9 @@ class Singleton:
             self._enlisting.cancel()
         self._loop.remove_reader(self._guard.fileno())
         self._guard.close()
+        if self._leaving is not None:
+            await self._leaving
         if self._connection is not None:
-            if self._enlisted:
-                with contextlib.suppress(TotemdError, TimeoutError):
-                    async with asyncio.timeout(LAST_WORD_SECONDS):
-                        await self._connection.request(Withdraw(0))
             self._connection.close()
 
     # -- what happens on the connection
@@ -147,6 +158,8 @@ class Singleton:
         self._enlisting = self._loop.create_task(self._enlist())
 
     def arrived(self, message: Any, payload: Sequence[bytes]) -> None:
+        if self._leaving is not None:
+            return
         match message:
             case Promoted(fence, ends_at, renew_ms, stored):
                 self._stored = stored
@@ -163,6 +176,12 @@ class Singleton:
             self._wait("the sam process is away")
         else:
             self._refused(error)
+
+    async def _withdraw(self) -> None:
+        if self._connection is not None and self._enlisted:
+            with contextlib.suppress(TotemdError, TimeoutError):
+                async with asyncio.timeout(LAST_WORD_SECONDS):
+                    await self._connection.request(Withdraw(0))
 
     def _look(self) -> None:
         if os.path.exists(self._socket):  # False too where this user may not look

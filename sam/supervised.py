@@ -171,6 +171,11 @@ class Supervised:
         return self._family.main
 
     @property
+    def exists(self) -> bool:
+        """Whether any process of it is left."""
+        return self._family.exists
+
+    @property
     def instance(self) -> int:
         """Number of the current instance."""
         return self._machine.life.instance

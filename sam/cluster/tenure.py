@@ -72,11 +72,16 @@ class Tenure:
             self.ends_at = ends_at
             self._leash()
 
-    def over(self) -> None:
-        """Nothing of the application runs any more, nor will be started in this term."""
+    def over(self, *, stays: bool = True) -> None:
+        """Nothing of the application runs any more, nor will be started in this term.
+
+        Who does not stay says that it leaves instead; what is said to it meanwhile is void.
+        """
         if self.phase is not Phase.STANDBY:
             self.phase = Phase.STANDBY
-            self._effects += [Unleash(), TellYielded(self.fence)]
+            self._effects.append(Unleash())
+            if stays:
+                self._effects.append(TellYielded(self.fence))
 
     def expire(self, now: float) -> None:
         """Let what is due by *now* take effect."""

@@ -179,6 +179,10 @@ def test_a_tenure_stops_by_itself() -> None:
     tenure.over()
     assert tenure.take_effects() == [Unleash(), TellYielded(7)]
     assert tenure.term is None
+    tenure.promoted(8, 120.0, 1.0, b"", 110.0)
+    tenure.take_effects()
+    tenure.over(stays=False)
+    assert tenure.take_effects() == [Unleash()]
 
 
 def test_what_comes_too_late_is_not_believed() -> None:
