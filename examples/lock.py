@@ -4,30 +4,34 @@
 
 Waits for the lock, holds it until the end of input, gives it to the next.  With `--nodes 3` the lock needs two of three
 nodes, so that a split cluster never has two holders that both may write: the fence is what the protected thing checks.
+`leader.py` shows the same in asyncio.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import select
 import sys
 
-from totemd import aio, replica
+import totemd
+from totemd import replica
 
 
-async def main() -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description="A lock for the cluster.")
     parser.add_argument("--nodes", type=int, default=0, help="how many nodes there are; 0: do without a majority")
     nodes = parser.parse_args().nodes
     policy = replica.Majority(nodes) if nodes else replica.Available()
-    async with aio.Client() as client, replica.aio.Lock(client, "example-lock", policy) as lock:
+    with totemd.Client() as client, replica.Lock(client, "example-lock", policy) as lock:
         print("waiting", flush=True)
-        async with lock.held() as fence:
+        with lock.held() as fence:
             print("have it, fence", fence, flush=True)
-            end = asyncio.Event()
-            asyncio.get_running_loop().add_reader(sys.stdin, lambda: None if sys.stdin.readline() else end.set())
-            await end.wait()
+            while lock.is_held:
+                # It looks at the group too, at least once a second: others may wait for an answer.
+                readable, _, _ = select.select([sys.stdin, lock], [], [], 1.0)
+                if sys.stdin in readable and not sys.stdin.readline():
+                    break
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()
