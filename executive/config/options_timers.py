@@ -208,8 +208,8 @@ FLOW = (
         at_least=1,
         reload=True,
         doc="What a ring may send per rotation of the token. More gives throughput and costs latency, and the slowest "
-        "node's receive buffer must hold it. Where neither this nor max_messages is given, both grow up to 16 times "
-        "while nothing is lost and a rotation takes less than 10 ms.",
+        "node's receive buffer must hold it. Where neither this nor max_messages is given, both grow up to 32 times "
+        "while nothing is lost and a rotation takes less than 40 ms.",
     ),
     Option(
         path="totem.max_messages",

@@ -8,6 +8,7 @@ import msgspec
 
 from ..config.model import Configuration
 from .core.parameters import RingParameters
+from .links.settings import SOCKET_BUFFER_BYTES
 from .wire.codec import MCAST_OVERHEAD_BYTES
 from .wire.datagrams import FRAGMENT_OVERHEAD_BYTES
 from .wire.frames import FrameSettings
@@ -19,9 +20,12 @@ FRAME_DATAGRAMS = 44
 """Datagrams of a full frame: as many as Linux sends with one call (UDP_SEGMENT, 64 kB).  Where datagrams are lost
 frames become smaller by themselves (core/adaptation.py)."""
 
-WINDOW_GROWTH = 16
-"""How many times corosync's defaults of window_size and max_messages may be where nothing is lost: 1.2 MB per rotation,
-less than the receive buffer that a link asks for.  What is configured is taken as it is."""
+WINDOW_GROWTH = 32
+"""How many times corosync's defaults of window_size and max_messages may be where nothing is lost: 2.3 MB per rotation.
+What is configured is taken as it is."""
+
+BUFFER_SHARE = 0.5
+"""Share of a receive buffer that a window may fill: the kernel counts its own structures against it, too."""
 
 PARK_VISITS = 1
 """Idle rotations after which the token is kept if everybody has everything, unless seqno_unchanged_const is configured:
@@ -56,14 +60,18 @@ def frame_settings(configuration: Configuration, key: bytes, size: int) -> Frame
     )
 
 
-def ring_parameters(configuration: Configuration, unit_bytes: int) -> RingParameters:
-    """The core's constants; *unit_bytes* is what one datagram carries of a frame."""
+def ring_parameters(
+    configuration: Configuration, unit_bytes: int, buffer_bytes: int = SOCKET_BUFFER_BYTES
+) -> RingParameters:
+    """The core's constants; *unit_bytes* is what one datagram carries of a frame, *buffer_bytes* what the kernel gives
+    a link for what has arrived; the other nodes are taken to have as much."""
     totem = configuration.totem
     # An encapsulated frame is one header longer than an ordinary one, and must still fit.
     frame_bytes = min(FRAME_DATAGRAMS * unit_bytes - FRAME_OVERHEAD_BYTES, FRAME_BODY_BYTES_MAX)
     frame_bytes -= 2 * MCAST_OVERHEAD_BYTES
     given = configuration.cmap.keys()
     window_given = {"totem.window_size", "totem.max_messages"} & given
+    fits = int(BUFFER_SHARE * buffer_bytes / (totem.window_size * unit_bytes))
     heartbeat = totem.heartbeat_failures_allowed * totem.token_retransmit + totem.max_network_delay
     heartbeat_on = totem.heartbeat_failures_allowed > 0 and heartbeat < totem.token
     return RingParameters(
@@ -84,7 +92,7 @@ def ring_parameters(configuration: Configuration, unit_bytes: int) -> RingParame
         miss_count_const=totem.miss_count_const,
         window_size=totem.window_size,
         max_messages=totem.max_messages,
-        window_growth=1 if window_given else WINDOW_GROWTH,
+        window_growth=1 if window_given else max(1, min(WINDOW_GROWTH, fits)),
         cancel_token_hold_on_retransmit=totem.cancel_token_hold_on_retransmit,
         frame_bytes=frame_bytes,
         datagram_bytes=unit_bytes,

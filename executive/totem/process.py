@@ -86,8 +86,7 @@ class TotemProcess:
         self._frames = FrameLayer(frame_settings(context.configuration, context.key, size), boot, os.urandom)
         self._peers = tuple(node for node in context.configuration.node_ids if node != self._me)
         boot_sequence = self._sequence_file.read() + 1
-        parameters = ring_parameters(context.configuration, frame_bytes_per_datagram(size))
-        self._parameters = parameters
+        parameters = self._parameters = ring_parameters(context.configuration, frame_bytes_per_datagram(size))
         self._recorder = FlightRecorder(context, clock)
         self._ring = self._recorder.ring(parameters, boot_sequence, random.SystemRandom().random)
         self._stream = OrderedStream(context.run_dir / TOTEM_SOCKET, self._me, self, os.geteuid(), self._log)
@@ -112,6 +111,7 @@ class TotemProcess:
         realtime.request(self._configuration.system, self._log, explicit=explicit)
         self._link, _ = create_link(self._configuration, self._arrived, self._log, self._port_closed)
         self._link.open()
+        self._set_parameters()
         now = clock()
         self._obituary = self._frames.obituary(now)
         self._leave_obituary()
@@ -126,9 +126,7 @@ class TotemProcess:
     def reconfigure(self, configuration: Configuration) -> None:
         """Take over reloadable options: timeouts and counts hold from the next time they are used."""
         self._configuration = configuration
-        size = LinkSettings.of(configuration).datagram_bytes
-        self._parameters = ring_parameters(configuration, frame_bytes_per_datagram(size))
-        self._ring.reconfigure(self._parameters)
+        self._set_parameters()
         self._recorder.reconfigure(configuration)
         self._peers = tuple(node for node in configuration.node_ids if node != self._me)
         self._frames.set_nodes(configuration.node_ids)
@@ -137,6 +135,12 @@ class TotemProcess:
             self._leave_obituary()
         self._pause.token = self._parameters.token
         self._log.notice("ring options taken over", token_ms=configuration.totem.token)
+
+    def _set_parameters(self) -> None:
+        assert self._link is not None
+        unit = frame_bytes_per_datagram(LinkSettings.of(self._configuration).datagram_bytes)
+        self._parameters = ring_parameters(self._configuration, unit, self._link.receive_buffer_bytes)
+        self._ring.reconfigure(self._parameters)
 
     def answer(self, question: Question) -> Answer:
         """Where the ring stands, the numbers, and a dump of the flight recorder."""

@@ -31,8 +31,9 @@ GROWTH: Final = 1.25
 LOSS_SHARE: Final = 0.5
 """What a loss leaves of it."""
 
-ROTATION_SECONDS: Final = 0.01
-"""A rotation that takes longer is long enough: what is sent more would only wait longer."""
+ROTATION_SECONDS: Final = 0.04
+"""A rotation that takes longer is long enough: what is sent more would only wait longer.  Not less than this, since on
+a machine with more to do than processors each hop waits for one, and only more for each rotation makes up for that."""
 
 
 @dataclass(slots=True)

@@ -72,6 +72,10 @@ class Link(Protocol):
         """
 
     @property
+    def receive_buffer_bytes(self) -> int:
+        """What the kernel has granted for what arrives, once it is open."""
+
+    @property
     def drained(self) -> bool:
         """Whether what was handed over last was everything that there was; what has come since is handed over next."""
 

@@ -199,6 +199,11 @@ class FaultyLink:
         return self._spared(self._link.drain(limit))
 
     @property
+    def receive_buffer_bytes(self) -> int:
+        """See `Link.receive_buffer_bytes`."""
+        return self._link.receive_buffer_bytes
+
+    @property
     def drained(self) -> bool:
         """See `Link.drained`."""
         return self._link.drained

@@ -89,6 +89,8 @@ class UdpuLink:
         self._coalescing = False
         self.drained = False
         """See `Link.drained`."""
+        self.receive_buffer_bytes = settings.buffer_bytes
+        """See `Link.receive_buffer_bytes`."""
         self._counts: Counter[str] = Counter()
         self._complaints = Complaints()
         self.set_peers(settings.peers)
@@ -107,7 +109,7 @@ class UdpuLink:
             raise OperationFailed(
                 f"cannot use {settings.address} port {settings.port} (UDP): {error.strerror}{_hint(error)}"
             ) from None
-        self._enlarge(bound, socket.SO_RCVBUF, _SO_RCVBUFFORCE, "receive")
+        self.receive_buffer_bytes = self._enlarge(bound, socket.SO_RCVBUF, _SO_RCVBUFFORCE, "receive")
         self._enlarge(bound, socket.SO_SNDBUF, _SO_SNDBUFFORCE, "send")
         with contextlib.suppress(OSError):  # a kernel before 5.0
             bound.setsockopt(_SOL_UDP, _UDP_GRO, 1)
@@ -257,7 +259,8 @@ class UdpuLink:
                 return sent
         return count
 
-    def _enlarge(self, bound: socket.socket, option: int, forced: int, direction: str) -> None:
+    def _enlarge(self, bound: socket.socket, option: int, forced: int, direction: str) -> int:
+        """Ask for a larger buffer; returns what is granted."""
         wanted = self._settings.buffer_bytes
         try:
             bound.setsockopt(socket.SOL_SOCKET, forced, wanted)
@@ -268,6 +271,7 @@ class UdpuLink:
         if granted < wanted:
             limit = "net.core.rmem_max" if option == socket.SO_RCVBUF else "net.core.wmem_max"
             self._log.info("link.small_buffer", direction=direction, granted=granted, wanted=wanted, raise_limit=limit)
+        return granted
 
     def _reject(self, address: str) -> None:
         self._counts[f"dropped_{Refusal.UNLISTED_ADDRESS.value}"] += 1
