@@ -86,6 +86,18 @@ def test_s30_a_key_that_is_deleted_is_forgotten() -> None:
     assert not any(key.startswith(AGENT) for key in machine.monitor.shown())
 
 
+def test_s30_a_key_that_comes_back_is_a_new_one() -> None:
+    machine = Machine()
+    for _ in range(2):
+        machine.agent(state=ResourceState.FAILED)
+        assert machine.monitor.expire(machine.now, machine.figures.__getitem__) == []
+        assert machine.wait(FIRST_CHECK_SECONDS - 1) == [], "nobody is judged at once"
+        assert machine.wait(2) == [Finding(AGENT, failed=True)]
+        machine.processes.clear()
+        machine.wait(10)
+        assert machine.monitor.next_deadline(machine.now) > machine.now, "nothing is left to be checked"
+
+
 def test_s31_a_poll_period_that_changes_holds_from_the_next_check_on() -> None:
     machine = Machine(memory_used=90.0)
     machine.monitor.configure({"memory_used": watched(poll_period=100_000)}, machine.now)
