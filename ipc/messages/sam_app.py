@@ -38,8 +38,8 @@ SignalNumber = Annotated[int, msgspec.Meta(ge=1, le=64)]
 class Enrol(Wire, frozen=True, tag="sam.enrol"):
     """This instance will say itself how it is (corosync: sam_initialize, sam_register).  Answered with `Enrolled`.
 
-    From now on its end is a failure only between `StartWatch` and `StopWatch`; before and after, it is the application's own
-    will, and final.  What is None stays as it is.
+    From now on its end is a failure only between `StartWatch` and `StopWatch`; before and after, it is the
+    application's own will, and final.  What is None stays as it is.
     """
 
     interval_ms: IntervalMs | None = None
