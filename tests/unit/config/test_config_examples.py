@@ -62,4 +62,4 @@ def test_the_unit_file() -> None:
     service = unit["Service"]
     assert service["Type"] == "notify"
     assert service["RuntimeDirectory"] == "totemd"
-    assert service["KillMode"] == "mixed"
+    assert (service["KillMode"], service["RuntimeDirectoryPreserve"]) == ("process", "restart"), "applications live on"
