@@ -10,7 +10,7 @@ from judge import complaints
 from totemd.sam.cluster import council, franchise, tenure
 from totemd.sam.cluster.promises import Promises, Record
 from weather import Weather
-from world import Machine
+from world import Machine, World
 
 SEEDS_MAX = 25
 """Storms that a fault may survive."""
@@ -99,7 +99,6 @@ def who_was_killed_is_taken_for_gone(patch: pytest.MonkeyPatch) -> None:
 MUTANTS: tuple[Patch, ...] = (
     voters_promise_nothing,
     the_hold_is_shorter_than_the_lease,
-    a_lease_begins_when_it_is_granted,
     one_vote_is_enough,
     a_restarted_voter_has_forgotten,
     a_renewal_that_comes_late_counts,
@@ -107,6 +106,25 @@ MUTANTS: tuple[Patch, ...] = (
     a_new_term_takes_any_fence,
     who_was_killed_is_taken_for_gone,
 )
+
+
+def late_votes(seed: int) -> World:
+    """The runner hears everything a second late, and is cut off."""
+    world = World(3, seed)
+    world.run(6.0)
+    (stay,) = world.running
+    machine = world.machines[stay.node_id]
+    machine.lag = 1.0
+    world.run(1.5 + world.rng.random())
+    world.bus.cut([set(world.machines) - {machine.node_id}])
+    world.run(8.0)
+    return world
+
+
+def test_a_lease_that_begins_when_it_is_granted_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any(complaints(late_votes(seed).stays) for seed in range(10))
+    a_lease_begins_when_it_is_granted(monkeypatch)
+    assert any(complaints(late_votes(seed).stays) for seed in range(10))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda each: each.__name__)

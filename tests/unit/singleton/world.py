@@ -108,7 +108,7 @@ class Machine:
         self.is_paused = False
         self.sam_pauses = self.runner_pauses = 0
         self.lag = 0.0
-        """Everything of the bus comes so much later."""
+        """Everything of the bus comes so much later; the votes only when it is over."""
         self.council: Council | None = None
         self.candidate = 0
         self.tenure: Tenure | None = None
@@ -169,7 +169,7 @@ class Machine:
                 case NewRing(ring):
                     council.ring(ring, self.now)
             self.carry_out()
-        if council._count is not self.port.count:
+        if council._count is not self.port.count and not self.lag:
             council.count(self.port.count, self.now)
         self.carry_out()
 
@@ -353,7 +353,7 @@ class Machine:
                 self.end_app()
                 self.leash = None
 
-        self.world.later(self.rng.uniform(0.001, 0.05), orphaned)
+        self.world.later(self.rng.uniform(0.001, 0.3), orphaned)
         self.to_sam(lambda council: council.withdraw(candidate, self.now, clean=False))
 
     def pause(self, seconds: float) -> None:
