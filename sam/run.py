@@ -41,6 +41,7 @@ from .detach import Background, detach
 from .events import EXIT_SIGNAL_BASE, Event, Parting, StopAsked, SuspendAsked
 from .help_screen import SectionedCommand
 from .launch import EXIT_FAILED
+from .limits import is_limited
 from .link import Link, refused_for_good
 from .linux import SignalReader, become_subreaper, suspend_by
 from .options import OPTIONS, RunOptions, run_options
@@ -160,7 +161,8 @@ class SamRun:
             if self._options.require_sam or refused_for_good(error):
                 say(str(error))
                 return False
-            self.say(f"{error}; supervising alone")
+            unwatched = "; nobody watches its limits meanwhile" if is_limited(self._options.limits) else ""
+            self.say(f"{error}; supervising alone{unwatched}")
         return True
 
     def _take_signals(self) -> None:

@@ -54,6 +54,28 @@ def test_a_name_is_given_once() -> None:
     assert registry.enrol(register("web", exact=False), runner_pid=80).name == "web-80-2"
 
 
+def test_an_orphan_alone_is_taken_over_and_by_its_pid() -> None:
+    registry = Registry()
+    app = running(registry, "web", pid=70)
+    heir = Register(1, "web", True, "restart", 1000, Progress(AppState.RUNNING, 1, 70), adopts=True)
+    with pytest.raises(InvalidArgument, match="is supervised here already"):
+        registry.enrol(heir, runner_pid=80)
+    registry.leave(app, ALIVE)
+    assert app.state is AppState.ORPHANED
+    other = Register(1, "web", True, "restart", 1000, Progress(AppState.RUNNING, 1, 71), adopts=True)
+    for refused in (other, register("web")):
+        with pytest.raises(InvalidArgument, match="though its sam-run was killed"):
+            registry.enrol(refused, runner_pid=80)
+    assert registry.enrol(heir, runner_pid=80).adopts
+
+
+def test_what_is_found_without_a_sam_run_is_an_orphan() -> None:
+    registry = Registry()
+    registry.rediscover("web", "quit", 4, Seen(70))
+    assert registry.infos(1) == (AppInfo("web", 1, 70, "orphaned", 4, "quit"),)
+    assert [app.name for app in registry.watched()] == ["web"] and registry.orphans == 1
+
+
 def test_a_similar_name_is_not_too_long() -> None:
     registry = Registry()
     name = "x" * APP_NAME_LENGTH_MAX
