@@ -341,7 +341,9 @@ class TotemProcess:
 
     def _pump_scheduled_now(self) -> None:
         self._pump_scheduled = False
-        self._pump(clock())
+        now = clock()
+        self._ring.expire(now)  # a token that was kept goes out with all that was submitted in this turn
+        self._pump(now)
 
     def _pump(self, now: float) -> None:
         """Carry out everything that the ring decided, in its order."""

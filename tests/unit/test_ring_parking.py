@@ -50,6 +50,7 @@ class Member:
 
     def submit(self, text: bytes = b"hello", guarantee: Guarantee = Guarantee.AGREED) -> list[object]:
         self.ring.submit(Submission(2, Lane.APPLICATION, guarantee, text), self.now)
+        self.ring.expire(self.now)
         return self.sent()
 
     def hear(self, seq: int) -> None:
@@ -79,6 +80,15 @@ def test_who_sent_last_keeps_the_token_soon_and_sends_with_it_at_once() -> None:
     assert token.hop == before.hop + 3, "one hop for each visit: the token was used, not passed on twice"
     assert member.delivered == [b"again"]
     assert member.submit(b"a third") == [], "the token is on its way"
+
+
+def test_what_is_submitted_at_the_same_time_goes_out_together() -> None:
+    member = parked()
+    for text in (b"one", b"two", b"three"):
+        member.ring.submit(Submission(2, Lane.APPLICATION, Guarantee.AGREED, text), member.now)
+    member.ring.expire(member.now)
+    assert [type(each) for each in member.sent()] == [Mcast, Token]
+    assert member.delivered == [b"one", b"two", b"three"]
 
 
 def test_what_is_sent_with_a_held_token_proves_nothing_about_the_others() -> None:

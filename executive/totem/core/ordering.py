@@ -279,9 +279,12 @@ def _send_with_held_token(ring: RingContext, now: float) -> None:
 
 
 def release_held_token(ring: RingContext, now: float) -> None:
-    """Let the token of an idle ring go (timer HOLD, or somebody wants to send)."""
+    """Let the token of an idle ring go (timer HOLD, or somebody wants to send); this node's own come first."""
     rotation = ring.rotation
     if rotation.holding and isinstance(rotation.last_sent, Token):
+        if _wants_to_send(ring):
+            _send_with_held_token(ring, now)
+            return
         rotation.holding = False
         ring.timers.cancel(Timer.HOLD)
         ring.send_token(rotation.last_sent, now)
@@ -299,7 +302,7 @@ def wake_ring(ring: RingContext, now: float) -> None:
     rotation.unchanged_visits = 0
     ring.count("token.hold_cancelled")
     if rotation.holding:
-        _send_with_held_token(ring, now)
+        ring.timers.arm(Timer.HOLD, now)  # at once, with all that is submitted at this time
     elif not rotation.keeper:
         rotation.waking = True
         ring.multicast_ring(HoldCancel(ring.ring))

@@ -154,7 +154,7 @@ ORDERING = (
     Mutant(
         "held_token_proves",
         "a token that is used while it is held counts as a visit for safe delivery",
-        10,
+        40,
         "E8 E12 E13 E14 bug",
         (
             Edit(
