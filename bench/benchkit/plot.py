@@ -59,7 +59,8 @@ def _lines(panel: Any, run: Run, nodes: int, what: What, key: str) -> None:
     if drawn and key.endswith("_per_mb"):  # falls by orders of magnitude as messages grow
         panel.set(yscale="log", ylim=(None, None))
         panel.yaxis.set_major_formatter("{x:g}")
-        panel.yaxis.set_minor_formatter("{x:g}")
+        panel.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
+        panel.yaxis.set_minor_formatter("")
     panel.set_xticks(sizes, [size_name(size) for size in sizes])
     panel.set_xticks([], minor=True)
     panel.grid(visible=True, alpha=0.3)
