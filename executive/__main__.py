@@ -15,14 +15,14 @@ from pathlib import Path
 
 import click
 
-from ..ipc.endpoints import SOCKET_PATH_BYTES_MAX
+from ..ipc.endpoints import PRIVATE_SOCKET_MODE, SOCKET_PATH_BYTES_MAX
 from ..ipc.errors import AccessDenied, ConfigurationError, KeyFileError, OperationFailed
 from ..ipc.paths import EXECUTIVE_SOCKET, RUN_DIR_VARIABLE, run_dir
 from .config.load import CONFIG_FILE_VARIABLE, KEY_FILE_VARIABLE
 from .config.model import Configuration
 from .keygen import cluster_key
 from .runtime import logging
-from .runtime.access import PRIVATE_SOCKET_MODE, socket_mode
+from .runtime.access import socket_mode
 from .runtime.version import VERSION
 from .supervisor.detach import Announcement, detach
 from .supervisor.exits import ExitCode

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ...ipc.channel import Session
-from ...ipc.endpoints import Credentials
+from ...ipc.endpoints import PRIVATE_SOCKET_MODE, Credentials
 from ...ipc.errors import AccessDenied, OperationFailed, TotemdError, TryAgain
 from ...ipc.lock import holder
 from ...ipc.messages.common import Done, Hello, refusal
@@ -43,7 +43,7 @@ from ...ipc.server import Closed, Server
 from ..config.diff import Reload
 from ..config.model import Configuration
 from ..runtime import logging
-from ..runtime.access import PRIVATE_SOCKET_MODE, Gate, is_owner, socket_mode
+from ..runtime.access import Gate, is_owner, socket_mode
 from ..runtime.sdnotify import ServiceManager
 from ..runtime.version import VERSION
 from .cmap import CANCEL_WAIT_FOR_ALL
