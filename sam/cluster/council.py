@@ -17,7 +17,7 @@ from .effects import CouncilEffect, Extend, Keep, Promote, Send
 from .franchise import Franchise, franchise_of
 from .handover import Handover
 from .line import Line
-from .messages import CANDIDATES_MAX, Candidate, Claim, Message, Release, Standing, Stored, Vote
+from .messages import CANDIDATES_MAX, FENCE_MAX, RANK_MAX, Candidate, Claim, Message, Release, Standing, Stored, Vote
 from .promises import Promises, Record
 from .timing import Timing, hold_of, milliseconds
 
@@ -242,7 +242,12 @@ class Council:
         self._say(Claim(own.name, own.fence, number, milliseconds(hold_of(lease)), own.stage is Stage.RUNNING))
 
     def _claim_term(self, own: Own, now: float) -> None:
-        self._highest = max(self._highest, self.promises.highest) + 1
+        highest = max(self._highest, self.promises.highest)
+        if highest >= FENCE_MAX:
+            # Only a node gone mad can have said so.  No fence is above it, and a singleton without one must not run.
+            own.wait(now + self.timing.vote_wait)
+            return
+        self._highest = highest + 1
         own.stage, own.fence, own.ends_at = Stage.CLAIMING, self._highest, 0.0
         own.give_up_at = now + self.timing.vote_wait
         self._claim(own, now)
@@ -310,7 +315,7 @@ class Council:
     def _join_lines(self) -> None:
         for own in self.own.values():
             if own.rank is None:
-                own.rank = self.line.highest_rank() + 1
+                own.rank = min(self.line.highest_rank() + 1, RANK_MAX)
 
     def _announce(self) -> None:
         """Tell the others where this node's candidates stand, if they do not know."""

@@ -33,7 +33,10 @@ APPS_PER_MESSAGE_MAX = 1_000
 FENCE_MAX = 2**53 - 1
 """The highest fencing token: every language and JSON can hold it."""
 
-Rank = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+RANK_MAX = 2**53
+"""The last place in line; those who share it go by node id."""
+
+Rank = Annotated[int, msgspec.Meta(ge=0, le=RANK_MAX)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Word = Annotated[str, msgspec.Meta(max_length=32)]
 
