@@ -38,5 +38,9 @@ def trio(shared_cluster: Cluster, request: pytest.FixtureRequest) -> Cluster:
     """Three nodes that are one ring.  They are shared by the tests of a run, each of which leaves them whole."""
     show_when_failed(request.node, shared_cluster)
     shared_cluster.heal()
+    for node in shared_cluster:
+        if node.is_running and any(each.restarts for each in node.status().processes.values()):
+            # Tests kill processes, and an executive ends when they end too often in a minute.
+            node.stop()
     shared_cluster.start()
     return shared_cluster

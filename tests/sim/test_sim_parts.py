@@ -374,5 +374,5 @@ def test_a_ring_that_changes_in_peace_breaks_l4() -> None:
 
 def test_an_idle_ring_that_does_not_rest_breaks_l5() -> None:
     options = derive(1, "calm")
-    never_idle = replace(options, ring=replace(options.ring, seqno_unchanged_const=10**9))
+    never_idle = replace(options, ring=replace(options.ring, seqno_unchanged_const=10**9, park_visits=0))
     assert [violation.prop for violation in Cluster(never_idle).run().violations] == ["L5"]
