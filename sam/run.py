@@ -1,6 +1,6 @@
 """`sam-run`: the parent of one application, which it starts, watches, restarts and ends.
 
-Who decides is `machine.py`, here, in the process that the kernel tells first of an application's end; `supervised.py`
+Who decides is `machine.py`, here, in the process that the kernel tells first of an application's end; `supervision.py`
 carries that out; the sam process watches from outside and may say that the application has failed, no more.  Without
 it everything goes on.  This module owns what only one application can have: terminal, signals, exit code.
 
@@ -50,7 +50,7 @@ from .probe import PsutilProbe
 from .quorum import QuorumWatch
 from .reception import Reception, abstract_address
 from .signals import JOB_CONTROL, MEANINGFUL, meaning
-from .supervised import Supervised
+from .supervision import Supervised
 from .terminal import Terminal
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...executive.config.model import AppEntry
 from ...ipc.messages.keeper import KeptApp
 from ...ipc.messages.sam import AppState, Limits, Progress
-from ..supervised import Supervised
+from ..supervision import Supervised
 from .plan import Phase, Standing, runs_alike
 
 _PHASES = {

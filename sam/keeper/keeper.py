@@ -12,7 +12,7 @@ from ...ipc.messages.keeper import Declared, KeptApp, Turn, Verb
 from ...ipc.messages.sam import AppState
 from ..orphans import Orphan
 from ..probe import kill_all
-from ..supervised import Supervised
+from ..supervision import Supervised
 from .adopt import Traces, is_still
 from .app import App, in_full
 from .making import Maker

@@ -26,7 +26,7 @@ from ..procstat import TICKS_PER_SECOND
 from ..quorum import QuorumWatch
 from ..reception import Reception
 from ..section import declared_options
-from ..supervised import Supervised
+from ..supervision import Supervised
 from .adopt import created_at, now
 from .app import App
 from .logs import Logs

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
 import tomllib
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import totemd
+import totemd.sam
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_INSTALLED = {"tests", "conf", "docs", "examples", "bench", "build", "dist"}
@@ -56,3 +60,11 @@ def test_the_installed_scripts_are_those_of_the_project() -> None:
     if not installed:
         pytest.skip("totemd runs from its sources here; it is not installed")
     assert installed == PROJECT["project"]["scripts"]
+
+
+def test_no_module_hides_a_public_name() -> None:
+    """Importing `package.name` sets the attribute `name` of the package, whatever stood there."""
+    for package in (totemd, totemd.sam):
+        modules = {each.name for each in pkgutil.iter_modules(package.__path__)}
+        hidden = [name for name in package.__all__ if name in modules and not inspect.ismodule(getattr(package, name))]
+        assert hidden == [], f"{package.__name__}: names of modules and of something else"
