@@ -187,9 +187,10 @@ def test_without_its_guardian_sam_run_ends(stage: Stage) -> None:
 def test_kills_of_the_sam_process_stop_nothing(stage: Stage) -> None:
     stage.start_in_turn(1, 2, 3)
     first = stage.wait_for_run(1)
-    for node in stage.cluster:
+    for node in stage.cluster:  # one after the other: three starts at once may take a small machine longer than a lease
         node.kill_process("sam")
-    stage.wait_for_states({1: {"running"}, 2: {"standby"}, 3: {"standby"}})
+        node.wait_for_processes()
+        stage.wait_for_states({1: {"running"}, 2: {"standby"}, 3: {"standby"}})
     assert stage.wait_for_run(1).pid == first.pid
 
 
