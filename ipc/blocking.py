@@ -222,17 +222,23 @@ class BlockingConnection(Generic[M]):
         if self.is_open and self._endpoint is not None:
             self._endpoint.send([encode(Heartbeat())])
             self._next_beat = time.monotonic() + HEARTBEAT_SECONDS
-        else:
-            if self._endpoint is not None:
-                # A slow server may have let this connection in already; see `Connection._hello_again`.
-                self._endpoint.send([encode(Goodbye())])
+        elif self._endpoint is not None:
+            if not self._patience.has_worn_out:
+                self._say_hello(self._endpoint)
+                return
+            # A slow server may have let this connection in already; see `Connection._hello_again`.
+            self._endpoint.send([encode(Goodbye())])
             self._connect()
 
     def _connect(self) -> None:
         self._drop()
         self._endpoint = BlockingEndpoint(self._path)
         self.generation += 1
-        self._endpoint.send(self._channel.hello())
+        self._patience.begin()
+        self._say_hello(self._endpoint)
+
+    def _say_hello(self, endpoint: BlockingEndpoint) -> None:
+        endpoint.send(self._channel.hello())
         self._next_beat = time.monotonic() + self._patience.next_wait()
 
     def _reconnect(self, error: TotemdError) -> None:

@@ -96,16 +96,23 @@ class Connection(Generic[M_contra]):
     def _connect(self) -> None:
         self._drop()
         self._endpoint = ClientEndpoint(self._path, self._receive)
-        self._endpoint.send(self._channel.hello())
+        self._patience.begin()
+        self._say_hello(self._endpoint)
+
+    def _say_hello(self, endpoint: ClientEndpoint) -> None:
+        endpoint.send(self._channel.hello())
         self._timer = self._loop.call_later(self._patience.next_wait(), self._hello_again)
 
     def _hello_again(self) -> None:
-        if not self.is_open:
-            if self._endpoint is not None:
-                # A slow server may have let this connection in already.  It must not go on believing in it: the
-                # process is alive, so nothing else would ever end that session.
-                self._endpoint.send([encode(Goodbye())])
-            self._connect()
+        if self.is_open or self._endpoint is None:
+            return
+        if not self._patience.has_worn_out:
+            self._say_hello(self._endpoint)
+            return
+        # A slow server may have let this connection in already.  It must not go on believing in it: the process is
+        # alive, so nothing else would ever end that session.
+        self._endpoint.send([encode(Goodbye())])
+        self._connect()
 
     def _drop(self) -> None:
         if self._timer is not None:

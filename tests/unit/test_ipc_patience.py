@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,13 @@ from totemd.ipc.endpoints import ServerEndpoint
 from totemd.ipc.errors import ConnectionLost, TotemdError
 from totemd.ipc.messages.common import PROTOCOL, Unwelcome, Welcome
 from totemd.ipc.messages.stream import TO_SERVICE
-from totemd.ipc.patience import HELLO_AGAIN_JITTER, HELLO_AGAIN_SECONDS, HELLO_AGAIN_SECONDS_MAX, Patience
+from totemd.ipc.patience import (
+    HELLO_AGAIN_JITTER,
+    HELLO_AGAIN_SECONDS,
+    HELLO_AGAIN_SECONDS_MAX,
+    HELLOS_OF_A_CONNECTION_MAX,
+    Patience,
+)
 
 SECONDS = 10.0
 
@@ -94,6 +101,40 @@ def test_a_silent_server_is_asked_less_and_less_often(folder: Path, waits: list[
                 server.send(peers[-1], [encode(Unwelcome())])
                 await asyncio.sleep(0.001)
         assert grows(waits[:1])
+        connection.close()
+        server.close()
+
+    asyncio.run(story())
+
+
+def test_a_server_that_comes_late_finds_every_hello_on_one_connection(folder: Path, waits: list[float]) -> None:
+    """One that was given up would be served late, and then take its successor's place."""
+
+    async def story() -> None:
+        greetings: Counter[bytes] = Counter()
+        connection: Connection[Any] = Connection(folder / "s", "cpg", TO_SERVICE, Nobody())
+        async with asyncio.timeout(SECONDS):
+            while len(waits) < 4:
+                await asyncio.sleep(0)
+            server = ServerEndpoint(folder / "s", lambda peer, *_: greetings.update([peer]), lambda _: True)
+            while max(greetings.values(), default=0) < 5:
+                await asyncio.sleep(0.001)
+        assert len(greetings) == 1
+        connection.close()
+        server.close()
+
+    asyncio.run(story())
+
+
+def test_a_connection_with_too_many_hellos_is_made_anew(folder: Path, waits: list[float]) -> None:
+    async def story() -> None:
+        greetings: Counter[bytes] = Counter()
+        server = ServerEndpoint(folder / "s", lambda peer, *_: greetings.update([peer]), lambda _: True)
+        connection: Connection[Any] = Connection(folder / "s", "cpg", TO_SERVICE, Nobody())
+        async with asyncio.timeout(SECONDS):
+            while len(greetings) < 2:
+                await asyncio.sleep(0.001)
+        assert greetings.most_common(1)[0][1] == HELLOS_OF_A_CONNECTION_MAX + 1, "all hellos and a goodbye"
         connection.close()
         server.close()
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import totemd.ipc.patience
 from totemd.executive.totem.feed import ServiceFeed
-from totemd.ipc.codec import Codec
+from totemd.ipc.codec import Codec, encode
 from totemd.ipc.connection import Connection
-from totemd.ipc.endpoints import ServerEndpoint
+from totemd.ipc.endpoints import ClientEndpoint, ServerEndpoint
 from totemd.ipc.errors import TotemdError
 from totemd.ipc.ids import RingId
 from totemd.ipc.messages.common import Goodbye, Hello, Welcome
@@ -83,6 +83,7 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
 
 def test_a_connection_that_is_given_up_says_goodbye(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(totemd.ipc.patience, "HELLO_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(totemd.ipc.patience, "HELLOS_OF_A_CONNECTION_MAX", 1)
     heard: dict[bytes, list[object]] = {}
     codec: Codec[Any] = Codec(Hello | Goodbye)
 
@@ -101,12 +102,13 @@ def test_a_connection_that_is_given_up_says_goodbye(folder: Path, monkeypatch: p
 
 def test_a_service_that_connects_anew_replaces_itself(folder: Path) -> None:
     async def story() -> None:
-        owner, first, second = Owner(), Service(), Service()
+        owner, service = Owner(), Service()
         feed = ServiceFeed(folder / "s", 1, owner, os.geteuid())
-        stale: Connection[Any] = Connection(folder / "s", "cpg", TO_SERVICE, first)
-        await until(lambda: first.attached == 1)
-        fresh: Connection[Any] = Connection(folder / "s", "cpg", TO_SERVICE, second)
-        await until(lambda: second.attached == 1)
+        stale = ClientEndpoint(folder / "s", lambda frames: None)
+        stale.send([encode(Hello("cpg"))])
+        await until(lambda: owner.story == ["attached"])
+        fresh: Connection[Any] = Connection(folder / "s", "cpg", TO_SERVICE, service)
+        await until(lambda: service.attached == 1)
         assert owner.story == ["attached", "gone", "attached"]
         assert feed.services == ("cpg",)
         stale.close()
