@@ -138,7 +138,7 @@ class FlightRecorder:
         encoded = encode_header(self._header)
         assert len(encoded) <= HEADER_ROOM
         buffer[: len(encoded)] = encoded
-        ring.record(buffer)
+        ring.record(buffer, self._header.clock)
 
     def _end(self, ring: RecordedRing) -> None:
         ring.record(None)

@@ -69,8 +69,12 @@ class RecordedRing(Ring):
         self._now = 0.0
         self.tape: Tape | None = None
 
-    def record(self, buffer: mmap | bytearray | None) -> None:
-        """Record into *buffer* (see `Tape`) from the next input on, or no longer."""
+    def record(self, buffer: mmap | bytearray | None, now: float = 0.0) -> None:
+        """Record into *buffer* (see `Tape`) from the next input on, or no longer.
+
+        An input that comes without a time, before any that has one, counts as one of *now*.
+        """
+        self._now = max(self._now, now)
         self.tape = Tape(buffer, self._checkpoint) if buffer is not None else None
 
     @property

@@ -184,6 +184,16 @@ def test_off_and_on_again_without_a_restart(make: Any) -> None:
     assert not rig.live.exists()
 
 
+def test_an_input_without_a_time_comes_after_the_beginning(make: Any) -> None:
+    rig = make(blackbox=False)
+    on = msgspec.structs.replace(rig.configuration.logging, blackbox=True)
+    rig.recorder.reconfigure(msgspec.structs.replace(rig.configuration, logging=on))
+    rig.ring.reconfigure(PARAMETERS)
+    rig.ring.pause_detected(12.0)
+    assert rig.recorder.dump("a while").seconds == 2.0
+    assert [step.time for step in Replay(rig.newest()).steps()] == [10.0, 12.0]
+
+
 def test_without_room_it_records_in_memory(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
