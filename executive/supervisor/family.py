@@ -228,7 +228,8 @@ class Family:
         try:
             process = ChildProcess(spec, self._run_dir, self._ended)
         except OSError as error:
-            reason = Exit(reason=f"cannot be started: {error.strerror or error}")
+            program = f"{error.filename}: " if error.filename else ""
+            reason = Exit(reason=f"cannot be started: {program}{error.strerror or error}")
             self._do(self._plan.exited(child, reason, self._loop.time()))
             return
         self._processes[child] = process
