@@ -33,7 +33,7 @@ EXIT_FAILED = 1
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def apps(context: click.Context, watch: bool, local: bool, as_json: bool) -> None:
-    """The applications that are supervised on the nodes of the cluster.
+    """The applications under SAM on all nodes.
 
     Without a command: a list of all.  The commands are for those that the configuration declares; a group's name stands
     for its members.  Exit codes: 0 done; 1 failed, or an application did not do as it was told; 2 usage.
@@ -66,7 +66,7 @@ def _short(found: tuple[AppInfo, ...]) -> RenderableType:
 @command("list")
 @click.argument("names", nargs=-1, metavar="[NAME]…")
 def list_apps(options: Options, names: tuple[str, ...]) -> None:
-    """The declared applications, with what they wait for, and since when."""
+    """The declared applications: how they are, and since when."""
     kept = _kept(options, names)
     if options.as_json:
         print_json([full_as_json(app) for app in kept])
@@ -77,7 +77,7 @@ def list_apps(options: Options, names: tuple[str, ...]) -> None:
 @command("describe")
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 def describe(options: Options, names: tuple[str, ...]) -> None:
-    """Everything about applications: what is declared, and how it stands."""
+    """All about applications: what is declared, and how it stands."""
     kept = _kept(options, names)
     if options.as_json:
         print_json([full_as_json(app) for app in kept])
@@ -92,7 +92,7 @@ def describe(options: Options, names: tuple[str, ...]) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @click.option("--timeout", type=click.FloatRange(0), default=ORDER_SECONDS, show_default=True, metavar="S")
 def start(options: Options, names: tuple[str, ...], timeout: float) -> None:
-    """Start applications, and what they require; return when they are up."""
+    """Start applications, and what they require.  Returns when they are up."""
     _order(options, Verb.START, names, timeout)
 
 
@@ -100,7 +100,7 @@ def start(options: Options, names: tuple[str, ...], timeout: float) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @click.option("--timeout", type=click.FloatRange(0), default=ORDER_SECONDS, show_default=True, metavar="S")
 def stop(options: Options, names: tuple[str, ...], timeout: float) -> None:
-    """Stop applications, and first what requires them; return when nothing of them is left.
+    """Stop applications, and first what requires them.  Returns when nothing of them is left.
 
     They stay stopped until they are started again, or the node is.
     """
@@ -111,7 +111,7 @@ def stop(options: Options, names: tuple[str, ...], timeout: float) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @click.option("--timeout", type=click.FloatRange(0), default=ORDER_SECONDS, show_default=True, metavar="S")
 def restart(options: Options, names: tuple[str, ...], timeout: float) -> None:
-    """Start another instance of applications; what requires them stays.  Return when they are up."""
+    """Start another instance of applications.  What requires them stays.  Returns when they are up."""
     _order(options, Verb.RESTART, names, timeout)
 
 
@@ -122,7 +122,7 @@ def restart(options: Options, names: tuple[str, ...], timeout: float) -> None:
     "-n", "--lines", type=click.IntRange(0), default=LINES_SHOWN, show_default=True, help="So many lines of the past."
 )
 def logs(options: Options, names: tuple[str, ...], go_on: bool, lines: int) -> None:
-    """What applications have written; several are told apart by their names."""
+    """What applications have written.  Several are told apart by their names."""
     kept = [app for app in _kept(options, names) if app.log]
     files = {app.name: app.log for app in kept}
     show_one = _one_line(options, several=len(files) > 1)

@@ -28,13 +28,13 @@ _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 @click.group("blackbox")
 def blackbox() -> None:
-    """The flight recorder: what the ring's core was given lately, and what it made of it."""
+    """The flight recorder: what the ring's core lately saw and did."""
 
 
 @command("dump")
 @click.option("-o", "file", type=FILE, metavar="FILE", help="Copy the dump to FILE as well (mode 0600).")
 def dump(options: Options, file: Path | None) -> None:
-    """Write the recording of this node into a file of its own, in the state directory; the node goes on."""
+    """Write what is recorded into a file; the node goes on.  The file is in the state directory."""
     with options.executive() as executive:
         reply: BlackboxReply = executive.ask(BlackboxRequest())
     path = Path(reply.path)
@@ -73,7 +73,7 @@ def show_header(options: Options, file: Path) -> None:
     help="Print what came from WHEN on: 2026-01-31T12:00:00, or so long before the end: 250ms, 10s, 5min.",
 )
 def replay(options: Options, file: Path, last: int | None, since: str | None) -> None:
-    """Run the core on the recorded inputs; compare, and print what it decided and why.
+    """Run the core on the recorded inputs; print its decisions.
 
     Everything that is recorded is run and compared, whatever is printed.  Exit code 1: something differs.
     """

@@ -54,7 +54,7 @@ def set_value(options: Options, key: str, value: str) -> None:
 @command("delete")
 @click.argument("key")
 def delete(options: Options, key: str) -> None:
-    """Forget a failed application: KEY is one of its resources.process.PID.*, or what these begin with."""
+    """Forget a failed application.  KEY is one of its resources.process.PID.*, or what these begin with."""
     with options.executive() as executive:
         executive.ask(CmapDeleteRequest(key))
 

@@ -9,7 +9,7 @@ from .showing import escaped, groups_as_json, print_json, show, table
 
 @command("groups")
 def groups(options: Options) -> None:
-    """All groups with their members; names are bytes, and what cannot be printed is escaped."""
+    """All groups with their members.  Names are bytes; what cannot be printed is escaped."""
     with options.executive() as executive:
         reply: GroupsReply = executive.ask(GroupsRequest())
     if options.as_json:

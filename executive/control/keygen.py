@@ -28,7 +28,7 @@ from .showing import print_json
 )
 @click.option("--force", is_flag=True, help="Replace a key that exists; nodes with the old one are shut out then.")
 def keygen(options: Options, file: Path | None, bits: int, force: bool) -> None:
-    """Make the key that all nodes of a cluster share, from the kernel's generator; only its owner can read it."""
+    """Make the key that all nodes of a cluster share.  From the kernel's generator; only its owner can read it."""
     try:
         path = create_key(file or os.environ.get(KEY_FILE_VARIABLE) or DEFAULT_KEY_FILE, bits, force=force)
     except InvalidArgument as error:

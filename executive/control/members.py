@@ -11,7 +11,7 @@ from .showing import members_as_json, print_json, show, table
 
 @command("members")
 def members(options: Options) -> None:
-    """All nodes that are configured or in the ring: "joined" are those in the ring of this node."""
+    """All nodes that are configured or in the ring.  "joined" are those in the ring of this node."""
     with options.executive() as executive:
         reply: MembersReply = executive.ask(MembersRequest())
     if options.as_json:

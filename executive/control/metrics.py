@@ -11,7 +11,7 @@ from .showing import metrics_as_json, print_json
 
 @command("metrics")
 def metrics(options: Options) -> None:
-    """The numbers of all processes of this node, as Prometheus reads them (text format 0.0.4)."""
+    """The numbers of all processes of this node, for Prometheus.  Text format 0.0.4."""
     with options.executive() as executive:
         reply: MetricsReply = executive.ask(MetricsRequest())
     if options.as_json:

@@ -109,7 +109,7 @@ def quorum(context: click.Context, monitor: bool, as_json: bool) -> None:
 @command("set-expected")
 @click.argument("votes", type=_VOTES)
 def set_expected(options: Options, votes: int) -> None:
-    """The whole cluster has VOTES votes; at least as many as are present, and not so many that quorum is lost."""
+    """The whole cluster has VOTES votes.  At least as many as are present, and not so many that quorum is lost."""
     with _Service(options) as service:
         service.ask(Expect(votes))
         if options.as_json:
@@ -129,7 +129,7 @@ def set_votes(options: Options, votes: int, node_id: int | None) -> None:
 
 @command("cancel-wait-for-all")
 def cancel_wait_for_all(options: Options) -> None:
-    """Wait for all nodes no more: those that are missing are known to be off."""
+    """Wait for all nodes no more.  Those that are missing are known to be off."""
     with _Service(options) as service:
         service.ask(CancelWait())
         if options.as_json:

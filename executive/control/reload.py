@@ -11,7 +11,7 @@ from .showing import print_json
 
 @command("reload")
 def reload(options: Options) -> None:
-    """Read the configuration again on this node, and say what has changed."""
+    """Read this node's configuration again; say what has changed."""
     with options.executive() as executive:
         reply: ReloadReply = executive.ask(ReloadRequest())
     if options.as_json:

@@ -6,12 +6,15 @@ import json
 import os
 import signal
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import pytest
 from executivekit import FakeNode
 from totemd.executive.control.main import main
+from totemd.executive.control.main import totemctl as main_group
 from totemd.ipc.paths import EXECUTIVE_SOCKET
 
 
@@ -176,6 +179,21 @@ def test_help(totemctl: Totemctl, arguments: list[str]) -> None:
     done = totemctl(*arguments)
     assert (done.code, done.err) == (0, "")
     assert done.out
+
+
+def _groups(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
+    if isinstance(command, click.Group):
+        yield words
+        for name, each in command.commands.items():
+            yield from _groups(each, *words, name)
+
+
+@pytest.mark.parametrize("group", [*_groups(main_group)], ids=" ".join)
+def test_lists_of_commands_are_not_cut(totemctl: Totemctl, group: tuple[str, ...]) -> None:
+    lines = totemctl(*group, "--help").out.splitlines()
+    commands = lines[lines.index("Commands:") + 1 :]
+    assert commands
+    assert not [line for line in commands if line.endswith("...")], "begin with a shorter sentence"
 
 
 def test_nobody_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
