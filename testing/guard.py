@@ -1,7 +1,8 @@
 """Nothing outlives the tests, even if the tests are killed.
 
 The guard is a small process that reads the other end of a pipe.  When the pipe closes, which the kernel does however
-the tests ended, it kills the sessions that are still on its list and removes the cluster's directory.
+the tests ended, it kills the sessions that are still on its list, and whoever has left them but serves a run directory
+of the cluster: keepers, their applications, sam-runs.  Then it removes the cluster's directory.
 """
 
 from __future__ import annotations
@@ -11,16 +12,35 @@ import sys
 from pathlib import Path
 
 _PROGRAM = """
-import os, shutil, signal, sys
+import os, shutil, signal, sys, time
+ROUNDS, PAUSE = 100, 0.05  # who is being killed may have started somebody else
 sessions, directory = set(), sys.stdin.readline().rstrip("\\n")
 for line in sys.stdin:
     (sessions.add if line[0] == "+" else sessions.discard)(int(line[1:]))
-for pid in map(int, filter(str.isdecimal, os.listdir("/proc") if sessions else [])):
-    try:
-        if os.getsid(pid) in sessions:
-            os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+
+def said(pid, what):
+    with open(f"/proc/{pid}/{what}", "rb") as file:
+        return os.fsdecode(file.read())
+
+def serves(pid):
+    return (f"\\0--run-dir\\0{directory}/" in said(pid, "cmdline")
+            or f"\\0TOTEMD_SAM_RUN_DIR={directory}/" in "\\0" + said(pid, "environ"))
+
+def kill_all():
+    found = False
+    for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
+        try:
+            if os.getsid(pid) in sessions or serves(pid):
+                os.kill(pid, signal.SIGKILL)
+                found = True
+        except OSError:  # gone, or somebody else's
+            pass
+    return found
+
+for _ in range(ROUNDS):
+    if not kill_all():
+        break
+    time.sleep(PAUSE)
 shutil.rmtree(directory, ignore_errors=True)
 """
 

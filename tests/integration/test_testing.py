@@ -35,6 +35,33 @@ def test_nothing_is_left_when_the_tests_are_killed() -> None:
     wait_until(lambda: not Path(directory).exists(), 10, "the directory is gone")
 
 
+ABANDONED_APPLICATIONS = """
+import os, signal, subprocess, sys
+sys.path.insert(0, sys.argv[1])
+from kit.command import SAM_RUN
+from kit.declared import Declared
+from totemd.testing import Cluster
+declared = Declared(Cluster(1, start=False, faults=False).__enter__()[1])
+declared.declare(declared.app("kept"), reload=False)
+declared.node.start()
+words = ["--run-dir", str(declared.node.run_dir), "--", "sh", "-c", "echo $PPID $$; exec setsid sleep 1000"]
+alone = subprocess.Popen([*SAM_RUN, *words], stdout=subprocess.PIPE, text=True, start_new_session=True)
+print(declared.node.run_dir.parent.parent, declared.started("kept").pid, declared.keeper, alone.stdout.readline())
+sys.stdout.flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_applications_and_who_keeps_them_are_not_left_either() -> None:
+    command = [sys.executable, "-c", ABANDONED_APPLICATIONS, str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False, timeout=90)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    directory, *pids = done.stdout.split()
+    assert len(pids) == 4 and "0" not in pids
+    wait_until(lambda: not any(alive(int(pid)) for pid in pids), 30, "all processes are gone")
+    wait_until(lambda: not Path(directory).exists(), 10, "the directory is gone")
+
+
 def test_nothing_is_left_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), Cluster(1) as cluster:
         pids = [process.pid for process in cluster[1].processes()]
