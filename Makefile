@@ -92,6 +92,7 @@ docs: install
 	$(BIN)/python -m totemd.executive.config.reference > docs/configuration.md
 	$(BIN)/python -m totemd.sam.reference > docs/sam-tables.md
 	$(BIN)/python -m totemd.ipc.reference > docs/protocol-messages.md
+	$(BIN)/python -m totemd.executive.totem.core.diagram > docs/state-machine.md
 
 clean:
 	rm -rf $(VENV) build dist totemd.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
