@@ -192,7 +192,7 @@ class BlockingConnection(Generic[M]):
         elif time.monotonic() >= self._next_beat:
             self._beat()
 
-    def _receive(self, frames: list[bytes]) -> None:
+    def _receive(self, frames: list[bytes | memoryview]) -> None:
         match self._channel.receive(frames):
             case Opened(welcome) as opened:
                 self._watch(welcome)

@@ -55,7 +55,7 @@ class Arrived(Generic[M]):
     """A message of the service that answers no request."""
 
     message: M
-    payload: Sequence[bytes]
+    payload: Sequence[bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Answered(Generic[T]):
 
     waiter: T
     message: Any
-    payload: Sequence[bytes]
+    payload: Sequence[bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class ClientChannel(Generic[M, T]):
         return waiters
 
     def receive(
-        self, frames: Sequence[bytes]
+        self, frames: Sequence[bytes | memoryview]
     ) -> Opened | Rejected | Replaced | Arrived[M] | Answered[T] | Garbled | None:
         """What one ZeroMQ message means.  None: nothing to act on (late, stray)."""
         try:

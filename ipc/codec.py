@@ -1,7 +1,7 @@
 """Messages to frames and back: msgpack through msgspec, checked on decode, one tagged union per direction.
 
 A ZeroMQ message of totemd is `[control, payload, …]`: the control frame is one of the structs of
-`ipc.messages`, the payload frames are bytes that nobody in between decodes.
+`ipc.messages`, the payload frames are bytes, or views of them, that nobody in between decodes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Codec(Generic[M]):
         """*union* is the union of the struct types that may arrive."""
         self._decoder: msgspec.msgpack.Decoder[M] = msgspec.msgpack.Decoder(union)
 
-    def decode(self, frames: Sequence[bytes]) -> tuple[M, Sequence[bytes]]:
+    def decode(self, frames: Sequence[bytes | memoryview]) -> tuple[M, Sequence[bytes | memoryview]]:
         """One ZeroMQ message as (control struct, payload frames).
 
         Raises:

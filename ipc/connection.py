@@ -31,7 +31,7 @@ class Listener(Protocol[M_contra]):
     def connected(self, welcome: Welcome) -> None:
         """The server let us in (again)."""
 
-    def arrived(self, message: M_contra, payload: Sequence[bytes]) -> None:
+    def arrived(self, message: M_contra, payload: Sequence[bytes | memoryview]) -> None:
         """A message of the service."""
 
     def lost(self, error: TotemdError) -> None:
@@ -127,7 +127,7 @@ class Connection(Generic[M_contra]):
             self._endpoint.close()
             self._endpoint = None
 
-    def _receive(self, frames: list[bytes]) -> None:
+    def _receive(self, frames: list[bytes | memoryview]) -> None:
         match self._channel.receive(frames):
             case Opened(welcome):
                 self._opened(welcome)

@@ -35,6 +35,10 @@ DRAIN_MESSAGES_MAX = 256
 _PAYLOAD_COPY_BYTES_MAX = 64 * 1024
 """Longer payload frames are handed to libzmq without a copy."""
 
+_RECEIVED_COPY_BYTES_MAX = 2 * 1024 * 1024
+"""Longer payload frames stay where libzmq has put them, and are handed on as a view: to copy 64 MiB would hold up
+everything else in the process."""
+
 # pyzmq's upper layer makes enums of flags and looks for options in each call, which costs several times the call
 # itself; a message of two frames goes out in 1 µs instead of 5 µs this way.  For the same reason a received frame is
 # asked whether more follow, not the socket; where that is known, bytes are received, at a quarter of a frame's price.
@@ -102,13 +106,13 @@ def _send(socket: zmq.Socket[bytes], frames: Sequence[bytes | memoryview]) -> No
     _send_frame(socket, last, _LAST, len(last) <= _PAYLOAD_COPY_BYTES_MAX)
 
 
-def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
+def _receive(socket: zmq.Socket[bytes]) -> list[bytes | memoryview]:
     """One message; raises zmq.Again when there is none."""
     frame = _receive_frame(socket, _LAST, False)
-    frames = [frame.bytes]
+    frames: list[bytes | memoryview] = [frame.bytes]
     while frame.more:
         frame = _receive_frame(socket, _LAST, False)
-        frames.append(frame.bytes)
+        frames.append(frame.bytes if len(frame) <= _RECEIVED_COPY_BYTES_MAX else frame.buffer)
     return frames
 
 
@@ -169,7 +173,7 @@ class ServerEndpoint(_Drained):
     def __init__(
         self,
         path: Path,
-        deliver: Callable[[bytes, list[bytes], Credentials | None], None],
+        deliver: Callable[[bytes, list[bytes | memoryview], Credentials | None], None],
         known: Callable[[bytes], bool],
         mode: int = PRIVATE_SOCKET_MODE,
     ) -> None:
@@ -194,7 +198,7 @@ class ServerEndpoint(_Drained):
         if self._known(peer):
             self._deliver(peer, _receive(socket), None)
             return
-        frames: list[bytes] = []
+        frames: list[bytes | memoryview] = []
         credentials = None
         more = True
         while more:
@@ -221,7 +225,7 @@ class ServerEndpoint(_Drained):
 class ClientEndpoint(_Drained):
     """A DEALER connected to a socket file, drained by the running loop."""
 
-    def __init__(self, path: Path, deliver: Callable[[list[bytes]], None]) -> None:
+    def __init__(self, path: Path, deliver: Callable[[list[bytes | memoryview]], None]) -> None:
         self._deliver = deliver
         socket = _new_socket(zmq.DEALER)
         socket.setsockopt(zmq.RECONNECT_IVL, 20)
@@ -250,7 +254,7 @@ class BlockingEndpoint:
         """Queue a message for the server."""
         _send(self._socket, frames)
 
-    def take(self) -> list[bytes] | None:
+    def take(self) -> list[bytes | memoryview] | None:
         """One message, or None when none is waiting."""
         return _receive(self._socket) if self.readable() else None
 

@@ -47,7 +47,7 @@ class Handler(Protocol[M_contra]):
     def opened(self, session: Session) -> None:
         """The session exists; its welcome has been sent."""
 
-    def received(self, session: Session, message: M_contra, payload: Sequence[bytes]) -> None:
+    def received(self, session: Session, message: M_contra, payload: Sequence[bytes | memoryview]) -> None:
         """A message.  A `TotemdError` raised here becomes the reply."""
 
     def closed(self, session: Session, why: Closed) -> None:
@@ -97,7 +97,7 @@ class Server(Generic[M]):
             self._close(session, Closed.SERVER_STOPS, tell=True)
         self._endpoint.close()
 
-    def _deliver(self, peer: bytes, frames: list[bytes], credentials: Credentials | None) -> None:
+    def _deliver(self, peer: bytes, frames: list[bytes | memoryview], credentials: Credentials | None) -> None:
         session = self._sessions.get(peer)
         try:
             message, payload = self._codec.decode(frames)

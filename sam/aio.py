@@ -236,7 +236,7 @@ class Application:
             for message in self._conduct.once_more():
                 await self._request(message)
 
-    def _arrived(self, message: Any, payload: Sequence[bytes]) -> None:
+    def _arrived(self, message: Any, payload: Sequence[bytes | memoryview]) -> None:
         if isinstance(message, Check):
             self._checks.put_nowait(message)
 

@@ -101,7 +101,7 @@ class Link:
     def connected(self, welcome: Welcome) -> None:
         self._registering = self._loop.create_task(self._register())
 
-    def arrived(self, message: Any, payload: Sequence[bytes]) -> None:
+    def arrived(self, message: Any, payload: Sequence[bytes | memoryview]) -> None:
         if isinstance(message, Recover):
             self._recover(message)
 

@@ -106,7 +106,7 @@ class Reception:
         ward = self._ward_of(session.pid)
         session.state = None if ward is None else (ward, ward.instance)
 
-    def received(self, session: Session, message: Any, payload: Sequence[bytes]) -> None:
+    def received(self, session: Session, message: Any, payload: Sequence[bytes | memoryview]) -> None:
         """The application says something."""
         ward, instance = session.state or (None, 0)
         if ward is None or ward.instance != instance:

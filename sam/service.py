@@ -190,7 +190,7 @@ class SamProcess:
     def opened(self, session: Session) -> None:
         """A sam-run, or somebody who wants to look."""
 
-    def received(self, session: Session, message: ToSam, payload: Sequence[bytes]) -> None:
+    def received(self, session: Session, message: ToSam, payload: Sequence[bytes | memoryview]) -> None:
         """What a sam-run says of its application, or a question."""
         match message:
             case ListApps(request):

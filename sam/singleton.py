@@ -157,7 +157,7 @@ class Singleton:
     def connected(self, welcome: Welcome) -> None:
         self._enlisting = self._loop.create_task(self._enlist())
 
-    def arrived(self, message: Any, payload: Sequence[bytes]) -> None:
+    def arrived(self, message: Any, payload: Sequence[bytes | memoryview]) -> None:
         if self._leaving is not None:
             return
         match message:

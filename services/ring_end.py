@@ -30,7 +30,7 @@ class StreamHandler(Protocol):
     def stream_began(self, attached: Attached, credit: int) -> None:
         """A stream begins; *credit* bytes may be submitted."""
 
-    def stream_event(self, event: StreamEvent, payload: bytes) -> None:
+    def stream_event(self, event: StreamEvent, payload: bytes | memoryview) -> None:
         """The next event; *payload* is that of a `Delivered`."""
 
     def stream_credited(self, payload_bytes: int) -> None:
@@ -56,7 +56,7 @@ class RingEnd:
             run_dir / TOTEM_SOCKET, service, TO_SERVICE, self, f"totemd {VERSION}"
         )
 
-    def submit(self, message: msgspec.Struct, payload: Sequence[bytes]) -> None:
+    def submit(self, message: msgspec.Struct, payload: Sequence[bytes | memoryview]) -> None:
         """Send to the network process.  While that is away nothing is sent: `stream_lost` forgets it all anyway."""
         try:
             self._connection.send(message, *payload)
@@ -73,7 +73,7 @@ class RingEnd:
         """totem.sock answers; `Attached` follows."""
         self._credit, self._taken = welcome.credit, 0
 
-    def arrived(self, message: Attached | Events | Credit, payload: Sequence[bytes]) -> None:
+    def arrived(self, message: Attached | Events | Credit, payload: Sequence[bytes | memoryview]) -> None:
         """What the network process says."""
         match message:
             case Events(events):
@@ -90,7 +90,7 @@ class RingEnd:
         self._handler.stream_lost(error)
         self._handler.stream_paused()
 
-    def _take(self, events: Sequence[StreamEvent], payload: Sequence[bytes]) -> None:
+    def _take(self, events: Sequence[StreamEvent], payload: Sequence[bytes | memoryview]) -> None:
         frames = iter(payload)
         for event in events:
             self._handler.stream_event(event, next(frames, b"") if isinstance(event, Delivered) else b"")

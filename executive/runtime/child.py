@@ -231,7 +231,7 @@ class _Child:
         else:
             self._orphaned(str(error))
 
-    def arrived(self, message: Any, payload: Sequence[bytes]) -> None:
+    def arrived(self, message: Any, payload: Sequence[bytes | memoryview]) -> None:
         """What the executive wants."""
         match message:
             case Ping(sequence):
@@ -256,7 +256,7 @@ class _Child:
 
     # -- life
 
-    def _configure(self, message: Configure, payload: Sequence[bytes]) -> None:
+    def _configure(self, message: Configure, payload: Sequence[bytes | memoryview]) -> None:
         if self._starting is not None:
             return
         try:

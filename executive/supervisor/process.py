@@ -190,7 +190,7 @@ class Executive:
             key = (self._startup.key,) if spec.gets_key else (b"",)
             self._server.send(session, Configure(self._packed(), self.run_dir), *key)
 
-    def received(self, session: Session, message: Any, payload: Sequence[bytes]) -> None:
+    def received(self, session: Session, message: Any, payload: Sequence[bytes | memoryview]) -> None:
         """A child's message, or a request."""
         if isinstance(message, FROM_CHILD):
             if self._family.spec(session.role) is None:

@@ -182,7 +182,9 @@ class ServiceFeed:
         self._streams[channel] = (session, _Stream(session.role, channel))
         self._server.send(session, attached)
 
-    def received(self, session: Session, message: Submit | Synchronised | Credit, payload: Sequence[bytes]) -> None:
+    def received(
+        self, session: Session, message: Submit | Synchronised | Credit, payload: Sequence[bytes | memoryview]
+    ) -> None:
         """What a service says."""
         channel: int = session.state
         match message:
@@ -192,7 +194,7 @@ class ServiceFeed:
                 for item, data in zip(items, payload, strict=True):
                     if len(data) > SUBMISSION_BYTES_MAX:
                         raise MessageTooLarge(f"a submission has at most {SUBMISSION_BYTES_MAX} bytes, not {len(data)}")
-                    self._streams[channel][1].submitted.add(self._owner.service_submits(channel, item, data))
+                    self._streams[channel][1].submitted.add(self._owner.service_submits(channel, item, bytes(data)))
             case Synchronised(epoch=epoch):
                 self._owner.service_synchronised(session.role, epoch)
             case Credit(payload_bytes=count):

@@ -201,7 +201,7 @@ class Attendant:
         """A keeper serves."""
         self._tell_soon()
 
-    def arrived(self, message: Any, payload: Sequence[bytes]) -> None:
+    def arrived(self, message: Any, payload: Sequence[bytes | memoryview]) -> None:
         """What becomes of the applications."""
         match message:
             case Turns(turns):

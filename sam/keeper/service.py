@@ -98,7 +98,7 @@ class Service:
     def opened(self, session: Session) -> None:
         """Somebody who will follow, or order."""
 
-    def received(self, session: Session, message: ToKeeper, payload: Sequence[bytes]) -> None:
+    def received(self, session: Session, message: ToKeeper, payload: Sequence[bytes | memoryview]) -> None:
         """What is wanted."""
         assert self.keeper is not None
         match message:

@@ -243,7 +243,7 @@ class Client(ClientView):
         self._channel.welcomed(welcome)
         self._after()
 
-    def _arrived(self, message: Any, payload: Sequence[bytes]) -> None:
+    def _arrived(self, message: Any, payload: Sequence[bytes | memoryview]) -> None:
         self._channel.arrived(message, payload)
         self._after()
 

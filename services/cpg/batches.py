@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from ...ipc.errors import InvalidArgument, MalformedMessage, MessageTooLarge
 from ...ipc.ids import MESSAGE_BYTES_LIMIT, Guarantee
@@ -73,13 +73,13 @@ def checked_guarantee(guarantee: int) -> Guarantee:
         raise InvalidArgument(f"a guarantee is {allowed}, not {guarantee!r}") from None
 
 
-def split(batch: bytes, count: int) -> list[bytes]:
+def split(batch: bytes | memoryview, count: int) -> list[bytes]:
     """The messages of a batch.
 
     Raises:
         MalformedMessage: it does not hold exactly *count* messages.
     """
-    messages: list[bytes] = []
+    messages: list[Any] = []
     unpack, end, offset = _LENGTH.unpack_from, len(batch), 0
     for _ in range(count):
         start = offset + LENGTH_BYTES
@@ -89,10 +89,10 @@ def split(batch: bytes, count: int) -> list[bytes]:
         messages.append(batch[start:offset])
     if offset != end:
         raise MalformedMessage(f"a batch of {end} bytes does not end with its {count} messages")
-    return messages
+    return messages if isinstance(batch, bytes) else [bytes(message) for message in messages]
 
 
-def checked_batch(frames: Sequence[bytes], count: int, limit: int) -> int:
+def checked_batch(frames: Sequence[bytes | memoryview], count: int, limit: int) -> int:
     """The size of a client's batch of *count* messages, as far as it can be judged without looking at each message.
 
     Raises:

@@ -113,7 +113,7 @@ class Channel:
         if error.status in FINAL_REFUSALS:
             self.close(error)
 
-    def arrived(self, message: ServerMessage, payload: Sequence[bytes]) -> None:
+    def arrived(self, message: ServerMessage, payload: Sequence[bytes | memoryview]) -> None:
         """A message of the service; *payload* are its frames."""
         match message:
             case Messages():
@@ -266,7 +266,9 @@ class Channel:
         if subscription.stage is Stage.JOINED:
             count = len(self._batch) // 2
             control = Multicast(subscription.group, count, self._batch_guarantee)
-            self.outgoing.append((encode(control), b"".join(self._batch)))
+            # What is longer than any batch of several is one message, and need not be copied behind its length.
+            body = self._batch if self._batch_bytes > BATCH_BYTES_MAX else (b"".join(self._batch),)
+            self.outgoing.append((encode(control), *body))
             subscription.sent += count
         elif subscription.stage is Stage.AWAY:
             return
@@ -331,7 +333,7 @@ class Channel:
         subscription.close(error)
         self._touch(subscription)
 
-    def _messages(self, message: Messages, payload: Sequence[bytes]) -> None:
+    def _messages(self, message: Messages, payload: Sequence[bytes | memoryview]) -> None:
         subscription = self._subscriptions.get(message.group)
         if subscription is None:
             self._consume(1)

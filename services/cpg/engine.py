@@ -202,7 +202,7 @@ class Engine:
             for group in self._memberships.forget(client):
                 self._outbox.leave(client, group, reason)
 
-    def received(self, client: LocalClient, message: FromClient, payload: Sequence[bytes]) -> None:
+    def received(self, client: LocalClient, message: FromClient, payload: Sequence[bytes | memoryview]) -> None:
         """A message of a client; one that is gone already says nothing any more."""
         if client not in self.audience.clients:
             return
@@ -246,7 +246,7 @@ class Engine:
             self._fail(client, group, verb, error)
 
     def _multicast(
-        self, client: LocalClient, group: bytes, guarantee: Guarantee, count: int, payload: Sequence[bytes]
+        self, client: LocalClient, group: bytes, guarantee: Guarantee, count: int, payload: Sequence[bytes | memoryview]
     ) -> None:
         cost = self.audience.charge(client, sum(map(len, payload)))
         try:

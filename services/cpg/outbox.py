@@ -66,7 +66,6 @@ class _Transfer:
 
     number: int
     batch: _Batch
-    body: memoryview
     sent: int = 0
 
 
@@ -218,7 +217,7 @@ class Outbox:
     def _next_size(self, queue: deque[_Entry], transfer: _Transfer | None) -> int | None:
         """Bytes of what the client would submit next; None: nothing at the moment."""
         if transfer is not None:
-            return min(PART_BYTES, len(transfer.body) - transfer.sent) or None
+            return min(PART_BYTES, transfer.batch.size - transfer.sent) or None
         size = queue[0].size
         if size <= WHOLE_BYTES_MAX:
             return size
@@ -248,9 +247,7 @@ class Outbox:
             case _Leave(group, pid, reason):
                 return Guarantee.AGREED, self._submit_header(ProcLeave(group, pid, life, reason))
             case _Batch() if entry.size > WHOLE_BYTES_MAX:
-                transfer = _Transfer(self._next_number(), entry, memoryview(b"".join(entry.pieces)))
-                entry.pieces.clear()
-                self._transfers[client] = transfer
+                transfer = self._transfers[client] = _Transfer(self._next_number(), entry)
                 return self._next_part(transfer, life, ring)
             case _Batch():
                 self._waiting_bytes -= entry.size
@@ -260,15 +257,14 @@ class Outbox:
                 return entry.guarantee, payload
 
     def _next_part(self, transfer: _Transfer, life: int, ring: RingId) -> tuple[Guarantee, bytes]:
-        batch, body, start = transfer.batch, transfer.body, transfer.sent
-        piece = body[start : start + PART_BYTES]
-        transfer.sent += len(piece)
-        self._waiting_bytes -= len(piece)
+        batch, start = transfer.batch, transfer.sent
+        transfer.sent = end = min(start + PART_BYTES, batch.size)
+        self._waiting_bytes -= end - start
         group, pid, number = batch.group, batch.client.pid, transfer.number
-        header = Part(group, pid, life, batch.count, batch.guarantee, ring, number, offset=start, total=len(body))
+        header = Part(group, pid, life, batch.count, batch.guarantee, ring, number, offset=start, total=batch.size)
         # What is safe includes all that is ordered before it, so the guarantee of the last part is that of all.
-        last = transfer.sent == len(body)
-        return batch.guarantee if last else Guarantee.AGREED, self._submit_header(header, (piece,))
+        guarantee = batch.guarantee if end == batch.size else Guarantee.AGREED
+        return guarantee, self._submit_header(header, _cut(batch.pieces, start, end))
 
     def _submit_header(self, header: ProcJoin | ProcLeave | Part, body: Iterable[memoryview] = ()) -> bytes:
         payload = enclose_header(header, body)
@@ -283,3 +279,13 @@ class Outbox:
     def _next_number(self) -> int:
         self._last_transfer += 1
         return self._last_transfer
+
+
+def _cut(pieces: Iterable[bytes | memoryview], start: int, end: int) -> list[memoryview]:
+    """What is from *start* to *end* of the pieces, one after the other; nothing is copied."""
+    found, at = [], 0
+    for piece in pieces:
+        if at < end and at + len(piece) > start:
+            found.append(memoryview(piece)[max(0, start - at) : end - at])
+        at += len(piece)
+    return found

@@ -114,7 +114,7 @@ class CpgProcess:
         """This node has a place in the order."""
         self._engine.attach(attached, credit, secrets.randbits(LIFE_BITS))
 
-    def stream_event(self, event: StreamEvent, payload: bytes) -> None:
+    def stream_event(self, event: StreamEvent, payload: bytes | memoryview) -> None:
         """The next event."""
         self._engine.event(event, payload)
 
@@ -144,7 +144,7 @@ class CpgProcess:
         session.state = self._engine.opened(session, session.pid)
         self._turn()
 
-    def received(self, session: Session, message: FromClient, payload: Sequence[bytes]) -> None:
+    def received(self, session: Session, message: FromClient, payload: Sequence[bytes | memoryview]) -> None:
         """What a client says."""
         if isinstance(message, Join) and message.group.startswith(RESERVED_PREFIX) and not is_owner(session.uid):
             raise AccessDenied(

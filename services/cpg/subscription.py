@@ -51,7 +51,7 @@ class Subscription:
         self._present = False
         """Between the own join and the end, so that what happens belongs to this member."""
         self._unconfirmed = 0
-        self._waiting: deque[tuple[int, Event | Messages, bytes]] = deque()
+        self._waiting: deque[tuple[int, Event | Messages, bytes | memoryview]] = deque()
         """(how many messages of the connection it is, event or batch, body)."""
         self._ready: list[Message] = []
         """The messages of the batch that is being read, last first."""
@@ -124,7 +124,7 @@ class Subscription:
         if _is_among(me, left):
             self.close()
 
-    def messages(self, event: Messages, body: bytes, me: Address) -> None:
+    def messages(self, event: Messages, body: bytes | memoryview, me: Address) -> None:
         """A batch was delivered."""
         if not self._present:
             self.consumed_messages += 1

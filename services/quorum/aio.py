@@ -168,7 +168,7 @@ class Client(ClientView):
         self._tracker.welcomed()
         self._transmit()
 
-    def _arrived(self, message: Any, payload: Sequence[bytes]) -> None:
+    def _arrived(self, message: Any, payload: Sequence[bytes | memoryview]) -> None:
         self._tracker.arrived(message)
         self._transmit()
         self._wake()

@@ -138,7 +138,7 @@ class QuorumProcess:
         """This node has a place in the order; what this process submits is far below its credit."""
         self._engine.attach(attached, secrets.randbits(LIFE_BITS))
 
-    def stream_event(self, event: StreamEvent, payload: bytes) -> None:
+    def stream_event(self, event: StreamEvent, payload: bytes | memoryview) -> None:
         """The next event."""
         self._engine.event(event, payload, self._loop.time())
 
@@ -165,7 +165,7 @@ class QuorumProcess:
     def opened(self, session: Session) -> None:
         """A client; it asks or tracks."""
 
-    def received(self, session: Session, message: FromClient, payload: Sequence[bytes]) -> None:
+    def received(self, session: Session, message: FromClient, payload: Sequence[bytes | memoryview]) -> None:
         """What a client wants."""
         match message:
             case Ask(request):

@@ -38,7 +38,7 @@ class Service:
     def connected(self, welcome: Welcome) -> None:
         pass
 
-    def arrived(self, message: Any, payload: Sequence[bytes]) -> None:
+    def arrived(self, message: Any, payload: Sequence[bytes | memoryview]) -> None:
         self.attached += isinstance(message, Attached)
 
     def lost(self, error: TotemdError) -> None:
@@ -87,7 +87,7 @@ def test_a_connection_that_is_given_up_says_goodbye(folder: Path, monkeypatch: p
     heard: dict[bytes, list[object]] = {}
     codec: Codec[Any] = Codec(Hello | Goodbye)
 
-    def deliver(peer: bytes, frames: list[bytes], _: object) -> None:
+    def deliver(peer: bytes, frames: list[bytes | memoryview], _: object) -> None:
         heard.setdefault(peer, []).append(type(codec.decode(frames)[0]))
 
     async def story() -> None:

@@ -47,7 +47,7 @@ class Recorder:
     def lost(self, error: TotemdError) -> None:
         self.lost_because = error
 
-    def arrived(self, message: Any, payload: Sequence[bytes]) -> None:
+    def arrived(self, message: Any, payload: Sequence[bytes | memoryview]) -> None:
         match message:
             case stream.Credit(payload_bytes=count):
                 self.credit += count

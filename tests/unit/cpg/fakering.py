@@ -65,7 +65,9 @@ class FakeNode:
         self.services, self.synchronised = ("cpg",), False
         ring.place(lambda position: ServiceUp(self.node_id, "cpg", ring.ring_id, position))
 
-    def received(self, session: Session, message: Submit | Synchronised | Credit, payload: Sequence[bytes]) -> None:
+    def received(
+        self, session: Session, message: Submit | Synchronised | Credit, payload: Sequence[bytes | memoryview]
+    ) -> None:
         match message:
             case Submit(items):
                 for item, data in zip(items, payload, strict=True):

@@ -43,7 +43,7 @@ class Desk:
         self.channel.welcomed(Welcome((1, 0), 1, 99, ME.pid, self.credit))
         self.hear(wire.Ring(RING, (1, 2)))
 
-    def hear(self, message: Any, *payload: bytes) -> None:
+    def hear(self, message: Any, *payload: bytes | memoryview) -> None:
         self.channel.arrived(message, payload)
 
     def sent(self) -> list[Any]:
@@ -262,6 +262,14 @@ def test_a_client_that_is_not_let_in_again_is_told(desk: Desk) -> None:
         subscription.take()
 
 
+def test_a_message_is_bytes_wherever_libzmq_has_put_it(desk: Desk) -> None:
+    subscription = desk.member()
+    everything(subscription)
+    desk.hear(wire.Messages(b"g", 2, 5, 2, AGREED, RING), memoryview(batch(b"one", b"two")))
+    payloads = [event.payload for event in everything(subscription)]
+    assert payloads == [b"one", b"two"] and all(type(each) is bytes for each in payloads)
+
+
 def test_batches_are_cut_where_the_order_or_the_limit_demands(desk: Desk) -> None:
     a, b = desk.member(b"a"), desk.member(b"b")
     big = b"x" * 40_000
@@ -271,10 +279,12 @@ def test_batches_are_cut_where_the_order_or_the_limit_demands(desk: Desk) -> Non
         (a, b"6", AGREED),
     ):
         assert desk.channel.append(subscription, payload, guarantee)
-    assert [(message.group, message.count, message.guarantee) for message, _ in desk.sent()] == [
+    sent = desk.sent()
+    assert [(message.group, message.count, message.guarantee) for message, *_ in sent] == [
         *((b"a", 2, AGREED), (b"b", 1, AGREED), (b"a", 1, AGREED), (b"a", 1, SAFE)),
         *((b"a", 1, AGREED), (b"a", 1, AGREED), (b"a", 1, AGREED), (b"a", 1, AGREED)),
     ]
+    assert [len(frames) for _, *frames in sent] == [1, 1, 1, 1, 1, 1, 2, 1], "what is long is not copied"
 
 
 def test_a_sender_without_credit_waits_until_some_is_returned() -> None:

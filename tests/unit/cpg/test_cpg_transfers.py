@@ -73,6 +73,18 @@ def test_a_large_message_goes_out_in_parts_of_which_the_last_has_the_guarantee(l
     assert line.guarantees == [AGREED, AGREED, AGREED, SAFE]
 
 
+@pytest.mark.parametrize("cuts", [(), (4,), (300,), (299, 301), (4, 5, 6, 900, 901), tuple(range(0, 1_100, 100))])
+def test_the_frames_of_a_message_need_not_be_those_of_its_parts(line: Line, cuts: tuple[int, ...]) -> None:
+    body = (1_096).to_bytes(4, "little") + bytes(range(256)) * 4 + bytes(72)
+    frames = [memoryview(body)[start:end] for start, end in itertools.pairwise((0, *cuts, len(body)))]
+    line.outbox.batch(line.client(10), b"g", AGREED, 1, frames, size=len(body))
+    first = line.all()
+    line.outbox.begin_anew({1})
+    again = line.all()
+    assert [len(part) for _, part in first] == [300, 300, 300, 200]
+    assert b"".join(part for _, part in first) == body == b"".join(part for _, part in again)
+
+
 def test_what_follows_waits_until_the_transfer_was_delivered(line: Line) -> None:
     client = line.client(10)
     line.say(client, b"x" * 1_100)
@@ -144,7 +156,8 @@ def test_parts_become_the_message_again() -> None:
     assert transfers.part(2, part(1, 0, 6), memoryview(b"xyz")) is None
     assert transfers.part(1, part(1, 4, 10), memoryview(b"efgh")) is None
     assert transfers.part(2, part(1, 3, 6), memoryview(b"uvw")) == b"xyzuvw"
-    assert transfers.part(1, part(1, 8, 10), memoryview(b"ij")) == b"abcdefghij"
+    whole = transfers.part(1, part(1, 8, 10), memoryview(b"ij"))
+    assert whole == b"abcdefghij" and whole.readonly
     assert transfers.break_off() == {}
 
 

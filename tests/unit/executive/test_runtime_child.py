@@ -70,7 +70,7 @@ class Parent:
     def opened(self, session: Session) -> None:
         self.sessions.put_nowait(session)
 
-    def received(self, session: Session, message: Any, payload: Sequence[bytes]) -> None:
+    def received(self, session: Session, message: Any, payload: Sequence[bytes | memoryview]) -> None:
         self.messages.put_nowait(message)
 
     def closed(self, session: Session, why: Closed) -> None:

@@ -47,7 +47,7 @@ class Led:
     def closed(self, session: Session, why: Closed) -> None:
         pass
 
-    def received(self, session: Session, message: Any, payload: Sequence[bytes]) -> None:
+    def received(self, session: Session, message: Any, payload: Sequence[bytes | memoryview]) -> None:
         match message:
             case sam.Register(request, name):
                 self.server.send(session, sam.Registered(request, name))
