@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from totemd.executive.config.load import load
 from totemd.executive.config.model import Configuration
+from totemd.executive.supervisor.exits import ExitCode
 
 Host = Callable[..., Any]
 
@@ -63,3 +64,6 @@ def test_the_unit_file() -> None:
     assert service["Type"] == "notify"
     assert service["RuntimeDirectory"] == "totemd"
     assert (service["KillMode"], service["RuntimeDirectoryPreserve"]) == ("process", "restart"), "applications live on"
+    final = {ExitCode(int(code)) for code in service["RestartPreventExitStatus"].split()}
+    assert {ExitCode.CONFIGURATION, ExitCode.CHILD_FAILED} <= final, "a restart cannot help"
+    assert not {ExitCode.DONE, ExitCode.FAILED} & final
