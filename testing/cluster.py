@@ -85,11 +85,10 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         if self._start:
-            try:
+            with contextlib.ExitStack() as building:
+                building.callback(self.close, cleanly=False)
                 self.start()
-            except BaseException:
-                self.close(cleanly=False)
-                raise
+                building.pop_all()
         return self
 
     def __exit__(

@@ -145,11 +145,10 @@ class Namespaces:
         assert self._keeper.stdin is not None
         self._keeper.stdin.write(" ".join(self.names))
         self._keeper.stdin.flush()
-        try:
+        with contextlib.ExitStack() as building:
+            building.callback(self.close)
             self._make()
-        except BaseException:
-            self.close()
-            raise
+            building.pop_all()
         return self
 
     def __exit__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -50,11 +51,10 @@ class Members:
         }
 
     def __enter__(self) -> Members:
-        try:
+        with contextlib.ExitStack() as building:
+            building.callback(self.close)
             self._read_all()
-        except BaseException:
-            self.close()
-            raise
+            building.pop_all()
         return self
 
     def __exit__(
