@@ -41,6 +41,9 @@ FORMAT_VARIABLE = "TOTEMD_LOG_FORMAT"
 """Environment variable: `text` (default) or `json`."""
 
 
+_OUR_FORMATTERS = (TextFormatter, JsonFormatter)
+
+
 class Logger(structlog.BoundLoggerBase):
     """A structlog logger with corosync's levels; `log.bind(…)` makes one with more context.
 
@@ -172,9 +175,6 @@ def _threshold(options: LoggingOptions, priority: str) -> Level:
             return Level[priority.upper()]
 
 
-_current: list[logging.Handler] = []
-
-
 def configure(
     options: LoggingOptions,
     subsystem: str = MAIN,
@@ -189,7 +189,6 @@ def configure(
     Raises:
         OperationFailed: a log file cannot be opened; everything stays as it was.
     """
-    global _current
     sinks = _Sinks(subsystem, stderr or sys.stderr, os.environ if environment is None else environment)
     plan: dict[str, tuple[list[logging.Handler], bool]] = {}
     try:
@@ -203,21 +202,32 @@ def configure(
         raise
     logging.getLogger("asyncio").setLevel(logging.INFO)  # its debug lines are about asyncio
     logging.raiseExceptions = False  # a full disk must not turn into tracebacks on stderr
+    replaced = _installed()
     _clear_overrides()
     for name, (handlers, propagate) in plan.items():
         logger = logging.getLogger(name or None)
         logger.handlers[:] = handlers
         logger.propagate = propagate
         logger.setLevel(min((handler.level for handler in handlers), default=Level.EMERG + 1))
-    for handler in _current:
+    for handler in replaced:
         handler.close()
-    _current = sinks.all
+
+
+def _installed() -> set[logging.Handler]:
+    """Handlers of an earlier configuration, known by their formatters."""
+    loggers = (logging.getLogger(), *_subsystems())
+    return {each for logger in loggers for each in logger.handlers if isinstance(each.formatter, _OUR_FORMATTERS)}
+
+
+def _subsystems() -> Iterator[logging.Logger]:
+    for name, logger in logging.Logger.manager.loggerDict.items():
+        if name.startswith(f"{PROGRAM}.") and isinstance(logger, logging.Logger):
+            yield logger
 
 
 def _clear_overrides() -> None:
     """Loggers of subsystems go back to the common handlers."""
-    for name, logger in logging.Logger.manager.loggerDict.items():
-        if name.startswith(f"{PROGRAM}.") and isinstance(logger, logging.Logger):
-            logger.handlers.clear()
-            logger.propagate = True
-            logger.setLevel(logging.NOTSET)
+    for logger in _subsystems():
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)

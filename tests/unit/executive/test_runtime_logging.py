@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from totemd.executive.config.model import LoggingOptions, SubsystemLogging
 from totemd.executive.runtime import lines, logging
@@ -210,6 +211,29 @@ def test_a_syslog_that_does_not_read_does_not_block(tmp_path: Path) -> None:
         for _ in range(2000):
             handler.emit(record)
         handler.close()
+
+
+def test_files_of_an_earlier_configuration_are_closed(tmp_path: Path) -> None:
+    def open_logs() -> list[str]:
+        links = (os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd"))
+        return sorted(Path(link).name for link in links if Path(link).parent == tmp_path)
+
+    held: list[standard.Handler] = []
+    """Not closed just because nobody has them any more."""
+
+    def say_into(*names: str) -> None:
+        common, cpg = (str(tmp_path / name) for name in names)
+        override = SubsystemLogging("CPG", to_logfile=True, logfile=cpg)
+        configure(msgspec.structs.replace(QUIET, to_logfile=True, logfile=common, subsystems=(override,)))
+        for logger in (standard.getLogger(), standard.getLogger("totemd.CPG")):
+            held.extend(logger.handlers)
+
+    say_into("a", "b")
+    assert open_logs() == ["a", "b"]
+    say_into("c", "d")
+    assert open_logs() == ["c", "d"]
+    configure(QUIET)
+    assert open_logs() == []
 
 
 def test_a_broken_stderr_is_no_accident() -> None:
