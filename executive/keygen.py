@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..ipc.errors import InvalidArgument, KeyFileError
 from .config.model import KEY_BITS_MAX, KEY_BITS_MIN, TotemOptions
+from .runtime.files import sync_directory
 
 KEY_BITS_DEFAULT = 1024
 """Size of a new key; it is only ever the input of a key derivation, so more gives nothing."""
@@ -115,15 +116,7 @@ def _write_new(file: Path, key: bytes, *, force: bool) -> None:
             os.link(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_directory(file.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(file.parent)
 
 
 def _check_private(file: Path, status: os.stat_result) -> None:

@@ -29,6 +29,14 @@ def replace_file(path: Path, content: bytes, *, durable: bool) -> None:
     Raises:
         OperationFailed: it cannot be written; the file is as it was.
     """
+    try:
+        put_in_place(path, content, durable=durable)
+    except OSError as error:
+        raise OperationFailed(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def put_in_place(path: Path, content: bytes, *, durable: bool) -> None:
+    """`replace_file` for those who have words of their own for a failure, which is an OSError here."""
     temporary = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -39,18 +47,19 @@ def replace_file(path: Path, content: bytes, *, durable: bool) -> None:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
         if durable:
-            _sync_directory(path.parent)
-    except OSError as error:
+            sync_directory(path.parent)
+    except OSError:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise OperationFailed(f"{path}: cannot be written: {error.strerror}") from None
+        raise
 
 
 def _private(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_CLOEXEC, 0o600)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Have the names in it on disk."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

@@ -6,12 +6,11 @@ host order.  It is replaced atomically, and durable when `write` returns.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import struct
 from pathlib import Path
 
 from ...ipc.errors import OperationFailed
+from ..runtime.files import put_in_place
 
 RING_SEQUENCE_MAX = 2**48
 """Highest number that is believed to be a ring sequence: at a ring every ten milliseconds it lasts 89,000 years.  A
@@ -57,30 +56,11 @@ class RingSequenceFile:
         Raises:
             OperationFailed: it could not be stored (full disk, read-only directory); the old value stays.
         """
-        temporary = self.path.with_suffix(".new")
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(fd, _FORMAT.pack(sequence))
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.replace(temporary, self.path)
-            _sync_directory(self.path.parent)
+            put_in_place(self.path, _FORMAT.pack(sequence), durable=True)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             raise OperationFailed(
                 f"{self.path}: the ring sequence cannot be stored: {error.strerror}.  Without it the name of a "
                 f"ring might be used twice, so this node forms none.  Make room and make it writable, or name another "
                 f"directory with system.state_dir; then start totemd again"
             ) from None
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

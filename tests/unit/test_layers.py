@@ -61,7 +61,7 @@ LAYERS = (
     # The options of declared applications are those of sam-run.
     Layer("executive.config", (*VOCABULARY, "ipc.paths", "sam.section"), WORLD),
     Layer("executive.config.load", (*VOCABULARY, "ipc.paths", "executive.config")),
-    Layer("executive.keygen", (*VOCABULARY, "executive.config.model")),
+    Layer("executive.keygen", (*VOCABULARY, "executive.config.model", "executive.runtime.files")),
     Layer("executive.runtime", ("ipc", "executive.config.model")),
     Layer("executive.totem.wire", VOCABULARY, WORLD),
     Layer("executive.totem.core", (*VOCABULARY, "ipc.messages.stream", "executive.totem.wire"), WORLD),
