@@ -92,8 +92,7 @@ def test_everybody_saw_the_same(trio: Cluster, tmp_path: Path) -> None:
     for name, found in memberships.items():
         for who, events in found:
             check_one(name, who, events)
-        for one, other in itertools.permutations(found, 2):
-            aligned += check_two(name, one, other)
+        aligned += check_all(name, found)
     assert aligned >= ALIGNED_AT_LEAST, f"{aligned} pairs had something in common"
     print(f"{len(everybody)} processes, {sum(map(len, memberships.values()))} memberships, {aligned} pairs compared")
 
@@ -120,16 +119,65 @@ def check_one(name: str, who: tuple[int, int], events: list[list[Any]]) -> None:
             assert index == len(events) - 1
 
 
-def check_two(name: str, one: Membership, other: Membership) -> bool:
-    """For as long as both were there both saw the same, before and after the first message that both got."""
-    events, theirs = ([each for each in seen if each[0] != "end"] for seen in (one[1], other[1]))
-    places = {tuple(event): index for index, event in enumerate(events) if event[0] == "m"}
-    here = next((index for index, event in enumerate(theirs) if event[0] == "m" and tuple(event) in places), None)
-    if here is None:
-        return False
-    there = places[tuple(theirs[here])]
-    before, after = min(here, there), min(len(theirs) - here, len(events) - there)
-    mine, others = events[there - before : there + after], theirs[here - before : here + after]
-    differs = next((each for each in zip(mine, others, strict=True) if each[0] != each[1]), None)
-    assert differs is None, f"{one[0]} and {other[0]} in {name!r} differ: {differs}"
-    return True
+def check_all(name: str, found: list[Membership]) -> int:
+    """Whoever got a message saw the same around it: up to the messages before and after it, or for as long as it was
+    there.  So any two saw the same for as long as both were there.  Returns how many pairs of members were compared.
+    """
+    seen: dict[tuple[Any, ...], tuple[tuple[int, int], list[list[Any]], int]] = {}
+    pairs = set()
+    for number, (who, everything) in enumerate(found):
+        events = [each for each in everything if each[0] != "end"]
+        places = [index for index, each in enumerate(events) if each[0] == "m"]
+        for before, place, after in zip([0, *places], places, [*places[1:], len(events)], strict=False):
+            around = {"before": events[before:place][::-1], "after": events[place + 1 : after + 1]}
+            for side, mine in around.items():
+                key = (side, *events[place])
+                other, theirs, first = seen.setdefault(key, (who, mine, number))
+                differs = next((each for each in zip(mine, theirs, strict=False) if each[0] != each[1]), None)
+                assert differs is None, f"{who} and {other} in {name!r} differ {side} {events[place]}: {differs}"
+                if len(mine) > len(theirs):
+                    seen[key] = (who, mine, number)
+                if first != number:
+                    pairs.add((first, number))
+    return len(pairs)
+
+
+def _message(number: int) -> list[Any]:
+    return ["m", 1, 5, number]
+
+
+def _change(*members: int) -> list[Any]:
+    return ["c", list(members), [], []]
+
+
+OLDEST = [
+    _change(1),
+    _message(1),
+    _message(2),
+    _change(1, 2),
+    _message(3),
+    _change(1, 2, 3),
+    _message(4),
+    _change(1, 2),
+]
+SECOND = [_change(1, 2), _message(3), _change(1, 2, 3), _message(4), ["end", "away"]]
+THIRD = [_change(1, 2, 3), _message(4), _change(1, 2), ["end", "left"]]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [_change(1, 2), _message(3), _message(4)],
+        [_change(1, 2), _message(3), _change(1, 2, 3), _message(4), _message(5)],
+        [_change(1, 2, 9), _message(3)],
+        [_change(1, 2), _message(4), _message(3)],
+    ],
+    ids=["a change is missing", "a message too many", "another change", "another order"],
+)
+def test_the_comparison_sees_a_difference(wrong: list[list[Any]]) -> None:
+    found = [((node, 10), events) for node, events in enumerate((OLDEST, SECOND, THIRD), 1)]
+    for order in itertools.permutations(found):
+        assert check_all("g", list(order)) >= len(found) - 1
+    for pair in itertools.permutations([found[0], ((4, 10), wrong)]):
+        with pytest.raises(AssertionError, match="differ"):
+            check_all("g", list(pair))
