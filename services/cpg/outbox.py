@@ -32,6 +32,10 @@ ON_THE_WAY_BYTES = 3 * 1024 * 1024
 """Bytes on the way from which on everything waits: more would not make the ring quicker, only those who come late
 wait longer.  Below totem's credit."""
 
+PARTS_ON_THE_WAY_BYTES = 1024 * 1024
+"""The same for parts: whatever is sent beside a large message waits for as much of it.  The ring is as quick with it as
+with more."""
+
 
 @dataclass(slots=True)
 class _Join:
@@ -77,6 +81,7 @@ class _Submitted(NamedTuple):
     client: LocalClient | None = None
     cost: int = 0
     """What it took of the client's credit, and gives back when the ring has taken it."""
+    is_part: bool = False
 
 
 class Outbox:
@@ -94,12 +99,15 @@ class Outbox:
         self._credit = 0
         self._on_the_way = 0
         """Bytes of what is submitted."""
+        self._parts_on_the_way = 0
+        """Of these, those of parts."""
         self._settled = 0
         """Credit that came back and has not been matched with submissions yet."""
 
     def open(self, credit: int) -> None:
         """A new stream begins, with *credit* bytes."""
-        self._credit, self._settled, self._on_the_way = credit, 0, 0
+        self._credit = credit
+        self._settled = self._on_the_way = self._parts_on_the_way = 0
         self._submitted.clear()
 
     def clear(self) -> None:
@@ -107,7 +115,7 @@ class Outbox:
         self._queues.clear()
         self._transfers.clear()
         self._submitted.clear()
-        self._waiting_bytes = self._credit = self._settled = self._on_the_way = 0
+        self._waiting_bytes = self._credit = self._settled = self._on_the_way = self._parts_on_the_way = 0
 
     def join(self, client: LocalClient, group: bytes) -> None:
         """Submit that the client joins."""
@@ -185,6 +193,7 @@ class Outbox:
             done = self._submitted.popleft()
             self._settled -= done.payload_bytes
             self._on_the_way -= done.payload_bytes
+            self._parts_on_the_way -= done.payload_bytes if done.is_part else 0
             if done.client is not None:
                 taken[done.client] = taken.get(done.client, 0) + done.cost
         return list(taken.items())
@@ -216,12 +225,13 @@ class Outbox:
 
     def _next_size(self, queue: deque[_Entry], transfer: _Transfer | None) -> int | None:
         """Bytes of what the client would submit next; None: nothing at the moment."""
-        if transfer is not None:
-            return min(PART_BYTES, transfer.batch.size - transfer.sent) or None
-        size = queue[0].size
-        if size <= WHOLE_BYTES_MAX:
-            return size
-        return PART_BYTES if len(self._transfers) < TRANSFERS_MAX else None
+        if transfer is None and queue[0].size <= WHOLE_BYTES_MAX:
+            return queue[0].size
+        if self._parts_on_the_way >= PARTS_ON_THE_WAY_BYTES:
+            return None
+        if transfer is None:
+            return PART_BYTES if len(self._transfers) < TRANSFERS_MAX else None
+        return min(PART_BYTES, transfer.batch.size - transfer.sent) or None
 
     def _must_wait(self, size: int, *, is_batch: bool) -> bool:
         """Whether nothing more should go out before the ring has taken something.
@@ -264,16 +274,19 @@ class Outbox:
         header = Part(group, pid, life, batch.count, batch.guarantee, ring, number, offset=start, total=batch.size)
         # What is safe includes all that is ordered before it, so the guarantee of the last part is that of all.
         guarantee = batch.guarantee if end == batch.size else Guarantee.AGREED
-        return guarantee, self._submit_header(header, _cut(batch.pieces, start, end))
+        payload = enclose_header(header, _cut(batch.pieces, start, end))
+        self._submit(_Submitted(len(payload), is_part=True))
+        return guarantee, payload
 
-    def _submit_header(self, header: ProcJoin | ProcLeave | Part, body: Iterable[memoryview] = ()) -> bytes:
-        payload = enclose_header(header, body)
+    def _submit_header(self, header: ProcJoin | ProcLeave) -> bytes:
+        payload = enclose_header(header)
         self._submit(_Submitted(len(payload)))
         return payload
 
     def _submit(self, submitted: _Submitted) -> None:
         self._credit -= submitted.payload_bytes
         self._on_the_way += submitted.payload_bytes
+        self._parts_on_the_way += submitted.payload_bytes if submitted.is_part else 0
         self._submitted.append(submitted)
 
     def _next_number(self) -> int:

@@ -10,9 +10,9 @@ from totemd.ipc.errors import MalformedMessage
 from totemd.ipc.ids import Guarantee, Reason, RingId
 from totemd.services.cpg import outbox as outbox_module
 from totemd.services.cpg.memberships import LocalClient
-from totemd.services.cpg.outbox import ON_THE_WAY_BYTES, Outbox
+from totemd.services.cpg.outbox import ON_THE_WAY_BYTES, PARTS_ON_THE_WAY_BYTES, Outbox
 from totemd.services.cpg.transfers import Transfers
-from totemd.services.cpg.wire import TRANSFERS_MAX, Mcast, Part, ProcLeave, decode_header
+from totemd.services.cpg.wire import PART_BYTES, TRANSFERS_MAX, Mcast, Part, ProcLeave, decode_header
 from totemd.services.envelope import disclose
 
 RING = RingId(4, 1)
@@ -148,6 +148,21 @@ def test_not_more_than_enough_is_on_the_way() -> None:
     assert ON_THE_WAY_BYTES <= sum(len(body) for _, body in taken) <= ON_THE_WAY_BYTES + 201_000
     line.outbox.credited(sum(len(payload) for payload in line.last))
     assert len(line.all()) == 60 - len(taken)
+
+
+def test_what_is_sent_beside_a_large_message_waits_for_little_of_it() -> None:
+    line = Line(credit=100 * 1024 * 1024)
+    big, flood = line.client(10), line.client(20)
+    line.say(big, bytes(20_000_000))
+    assert 0 <= sum(len(body) for _, body in line.take()) - PARTS_ON_THE_WAY_BYTES < PART_BYTES
+    parts = line.last
+    for _ in range(60):
+        line.say(flood, bytes(200_000))
+    beside = line.take()
+    assert {header.pid for header, _ in beside} == {20}
+    line.outbox.credited(sum(map(len, parts)))
+    kinds = [type(header) for header, _ in line.take()]
+    assert abs(kinds.count(Part) - kinds.count(Mcast)) <= 1, "what others send beside it does not stop it"
 
 
 def test_parts_become_the_message_again() -> None:
