@@ -5,9 +5,10 @@ start costs little.  Back-off is off, as it is for others who are measured.
 
 - *crash*: from kill -9 of one application to the first instruction of its successor; alone, and among 100.
 - *flap*: restarts a second in all when 100 applications end at once, always.
-- *hang*: from the last sign of life to the successor's first instruction; a second without one is a failure.
+- *hang*: from the last sign of life to the successor's first instruction; a second without one is a failure.  Once
+  with sd_notify's heartbeats; once in Python by the client library's health checks, interpreter start included.
 - *idle*: memory and processor time of the sam process and of the keeper, with so many applications that do nothing.
-- *soak* (`--soak SECONDS`): 200 flap; memory, descriptors, zombies and processor time at the beginning and at the end.
+- *soak* (`--soak SECONDS`): 200 flap; memory, descriptors, zombies and processor time, ten times.
 
 With `--peers DIR` the program `peer_supervision.py` there measures other supervisors in the same run, by its options
 `--json FILE --jobs crash,flap,idle,hang --counts N,N`; what it writes holds `supervisors: {NAME: {crash: {p50_ms}}}`.
@@ -37,11 +38,15 @@ from totemd.ipc.paths import KEEPER_LOCK
 from totemd.testing import Cluster
 
 SOURCE = Path(__file__).parent / "benchkit" / "kept.c"
+IN_PYTHON = Path(__file__).parent / "benchkit" / "kept.py"
 PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.002
 QUIET_SECONDS = 2.0
 """Between the start of the applications and the first look."""
 HANG_MS = 1000
+HEARTBEATS = ("health: heartbeat", f"health_interval: {HANG_MS}", "health_failures: 1", "health_start_period: 0")
+HEALTH_CHECKS = (f"interval: {HANG_MS}",)
+HANGS = 5
 SOAK_APPS = 200
 SOAK_STEPS = 10
 
@@ -108,7 +113,7 @@ class Supervised:
 
 def crash(program: str, kills: int, others: int) -> dict[str, float]:
     """Milliseconds from a kill to the successor."""
-    took = []
+    took: list[float] = []
     with Supervised(program, 1 + others, "stay") as node:
         for number in range(kills):
             before = node.starts()
@@ -134,10 +139,9 @@ def flap(program: str, count: int, seconds: float) -> dict[str, float]:
         }
 
 
-def hang(program: str, rounds: int) -> dict[str, float]:
+def hang(program: str, rounds: int, *lines: str) -> dict[str, float]:
     """Milliseconds from the last sign of life to the successor."""
-    took = []
-    lines = ("health: heartbeat", f"health_interval: {HANG_MS}", "health_failures: 1", "health_start_period: 0")
+    took: list[float] = []
     with Supervised(program, 1, "beat 5", *lines, "warn_signal: KILL") as node:
         node.until(lambda: len(node.starts()) > rounds, "restarts after hangs")
         last = 0
@@ -182,7 +186,7 @@ def soak(program: str, count: int, seconds: float) -> dict[str, Any]:
                 look[f"{name}_cpu_pct"] = 100 * (_cpu(node)[name] - used[name]) / wall
                 look[f"{name}_zombies"] = _lasting_zombies(process)
             looks.append(look)
-        return {"first": looks[0], "middle": looks[len(looks) // 2], "last": looks[-1]}
+        return {"looks": looks}
 
 
 def _lasting_zombies(parent: psutil.Process) -> int:
@@ -231,7 +235,8 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
         "crash": lambda program: crash(program, arguments.kills, 0),
         "crash_among_100": lambda program: crash(program, arguments.kills, 99),
         "flap_100": lambda program: flap(program, 100, arguments.secs),
-        "hang": lambda program: hang(program, 5),
+        "hang": lambda program: hang(program, HANGS, *HEARTBEATS),
+        "hang_python": lambda _: hang(f"{sys.executable} {IN_PYTHON}", HANGS, *HEALTH_CHECKS),
     }
     for count in arguments.counts:
         jobs[f"idle_{count}"] = lambda program, count=count: idle(program, count, arguments.secs)  # type: ignore[misc]
