@@ -228,7 +228,7 @@ def test_the_application_inherits_nothing_of_sam_run(served: Node, workshop: Wor
 THREADS = "import threading, time\nfor _ in range(5): threading.Thread(target=time.sleep, args=(1000,)).start()"
 HOGS = {
     "--max-rss": ("60M", "x = bytearray(100_000_000)", "memory"),
-    "--max-cpu": ("30%", "while True: pass", "processor time"),
+    "--max-cpu": ("5%", "while True: pass", "processor time"),  # what it gets on a busy machine is more than that
     "--max-threads": ("3", THREADS, "threads"),
     "--max-files": ("40", "files = [open('/dev/null') for _ in range(60)]", "open files"),
 }
