@@ -6,6 +6,7 @@ What decides is the code of `Lock` and `Leader`: the machine `Turns` and `next_s
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from stage import Actor
@@ -16,6 +17,9 @@ from totemd.services.replica.effects import Status
 from totemd.services.replica.errors import OutcomeUnknown
 from totemd.services.replica.policy import Policy
 from totemd.services.replica.turns import ENTRY_BITS, Ask, Entry, Step, Turns, Yield, encode, next_step, strays
+
+CUT_OFF_SHARE = 0.3
+"""Of the faults are at the worst moment, if there is one."""
 
 
 class Clerk(Actor):
@@ -50,6 +54,14 @@ class Clerk(Actor):
     @property
     def holds(self) -> bool:
         return bool(self.fence) and self.may_work and self.turns.first == self.wanted
+
+    def take(self) -> bool:
+        """One event of the group, after which it goes on at once, as those who wait in `Lock.acquire` do."""
+        if not super().take():
+            return False
+        if self.driver is not None and self.status is not Status.CLOSED:
+            self.go_on()
+        return True
 
     def propose(self, size: int = 0) -> bytes | None:
         """The next thing that a user of a lock does."""
@@ -112,15 +124,32 @@ class Clerk(Actor):
 class LineStorm(Storm):
     """One run."""
 
-    def __init__(self, seed: int, policy: Policy, nodes: int, steps: int = 200) -> None:
+    def __init__(self, seed: int, policy: Policy, nodes: int, steps: int = 200, pids: Sequence[int] = (7,)) -> None:
         self.grants: list[tuple[int, Clerk, Entry]] = []
         Clerk.grants = self.grants
         self.first_of: dict[tuple[bytes, int], Entry] = {}
         """Whose turn a fence was, in each session."""
-        super().__init__(seed, policy, nodes, Turns, steps, actor=Clerk, padding=None)
+        super().__init__(seed, policy, nodes, Turns, steps, actor=Clerk, pids=pids, padding=None)
 
     def clerks(self) -> list[Clerk]:
         return [actor for actor in self.stage.actors() if isinstance(actor, Clerk)]
+
+    def fault(self) -> None:
+        if self.random.random() >= CUT_OFF_SHARE or not self.cut_off_a_yield():
+            super().fault()
+
+    def cut_off_a_yield(self) -> bool:
+        """The worst moment: a holder gives up, and its node is cut off with that.  Its neighbour seems to be next."""
+        holders = [clerk for clerk in self.clerks() if clerk.holds]
+        if not holders:
+            return False
+        holder = self.random.choice(holders)
+        self.events.append(f"cut off {holder.node.node_id}")
+        holder.give_up()
+        while holder.talk() or holder.node.originate():
+            pass
+        self.regroup([{holder.node.node_id}, set(self.stage.nodes) - {holder.node.node_id}])
+        return True
 
     def check(self) -> None:
         live = [clerk for clerk in self.clerks() if clerk.driver is not None and clerk.driver.core.follower.live]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -29,10 +30,11 @@ class Storm:
         steps: int = 150,
         *,
         actor: type[Actor] = Actor,
+        pids: Sequence[int] = (7,),
         padding: int | None = 3000,
     ) -> None:
         made = machine if padding is None else lambda: machine(padding=padding)
-        self.stage = Stage(nodes, policy, machine=made, seed=seed, actor=actor)
+        self.stage = Stage(nodes, policy, pids=pids, machine=made, seed=seed, actor=actor)
         self.random = self.stage.random
         self.steps = steps
         self.majority = isinstance(policy, Majority)
@@ -107,8 +109,9 @@ class Storm:
                     node.start_service()
                 node.attach()
             case "kill" if self.may_forget(node.node_id):
-                self.dead.append(self.stage.actor(node.node_id))
-                self.stage.kill(node.node_id)
+                index = self.random.randrange(len(node.members)) if len(node.members) > 1 else 0
+                self.dead.append(self.stage.actor(node.node_id, node.members[index].pid))
+                self.stage.kill(node.node_id, index)
             case "start":
                 self.stage.start(node.node_id)
             case "time":
@@ -123,7 +126,7 @@ class Storm:
         mates = [actor for actor in self.stage.actors() if actor.node.node_id != node]
         working = [actor for actor in mates if actor.status is Status.ACTIVE]
         sessions = {self.session(actor) for actor in working}
-        return len(working) * 2 > len(self.stage.nodes) and len(sessions) == 1
+        return len({actor.node for actor in working}) * 2 > len(self.stage.nodes) and len(sessions) == 1
 
     def split(self) -> None:
         nodes = sorted(self.stage.nodes)
