@@ -37,8 +37,8 @@ START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 """How long a clean end may take."""
 
-ANSWER_SECONDS = 1.0
-"""How long the executive may take to answer a question before it counts as not answering."""
+ANSWER_SECONDS = 10.0
+"""How long the executive may take to answer a question before it counts as not answering; busy machines stall."""
 
 FILE_MODE = 0o600
 """Of a configuration file; a key file must not be readable by others."""
@@ -293,6 +293,8 @@ class Node:
 
     def _ask(self, question: msgspec.Struct) -> msgspec.Struct:
         """One question to the executive, as totemctl asks it."""
+        if self.is_paused:
+            raise ConnectionLost(f"node {self.node_id} is paused")
         connection: BlockingConnection[msgspec.Struct] = BlockingConnection(
             self.run_dir / EXECUTIVE_SOCKET, "totemctl", TO_TOTEMCTL, service="totemd"
         )

@@ -87,9 +87,9 @@ def test_what_cannot_be_replayed_is_said_in_one_line(tmp_path: Path) -> None:
 def test_dumped_by_signals(trio: Cluster) -> None:
     before = len(dumps(trio[2]))
     os.kill(trio[2].pid("totem"), signal.SIGUSR1)
-    wait_until(lambda: len(dumps(trio[2])) == before + 1, 20, "SIGUSR1 at the totem process")
+    wait_until(lambda: len(dumps(trio[2])) == before + 1, 60, "SIGUSR1 at the totem process")
     os.kill(trio[2].pid(), signal.SIGUSR2)
-    wait_until(lambda: len(dumps(trio[2])) == before + 2, 20, "SIGUSR2 at the executive")
+    wait_until(lambda: len(dumps(trio[2])) == before + 2, 60, "SIGUSR2 at the executive")
     assert [shown(path)["reason"] for path in dumps(trio[2])[-2:]] == [
         "asked for by SIGUSR1",
         "asked for by totemctl blackbox dump",
@@ -99,7 +99,7 @@ def test_dumped_by_signals(trio: Cluster) -> None:
 def test_a_killed_process_leaves_its_recording(trio: Cluster) -> None:
     before = len(dumps(trio[3]))
     pid = trio[3].kill_process("totem")
-    wait_until(lambda: len(dumps(trio[3])) > before, 30, "its successor finds it")
+    wait_until(lambda: len(dumps(trio[3])) > before, 60, "its successor finds it")
     found = dumps(trio[3])[-1]
     assert shown(found)["reason"].startswith(f"the process (pid {pid}) ended without a word")
     assert replayed(found)["different"] == 0
@@ -125,7 +125,7 @@ def fail(node: Node) -> None:
     """Pause the totem process until it is missed, and wait for its successor."""
     pid = node.pid("totem")
     os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: node.stands() is None, 20, "it does not answer")
+    wait_until(lambda: node.stands() is None, 60, "it does not answer")
     os.kill(pid, signal.SIGCONT)
     wait_until(lambda: operational_without(node, pid), 60, "it fails, and another one is there")
 

@@ -112,7 +112,7 @@ def test_metrics_are_prometheus_text(trio: Cluster) -> None:
 
 def test_shutdown_leaves_the_ring(trio: Cluster) -> None:
     assert trio[2].control("shutdown").returncode == 0
-    wait_until(lambda: not trio[2].is_running, 15, "node 2 ends")
+    wait_until(lambda: not trio[2].is_running, 30, "node 2 ends")
     trio.wait_for_ring({1, 3})
     trio[2].start()
     trio.wait_for_ring({1, 2, 3})
@@ -180,7 +180,7 @@ def test_a_user_without_rights_gets_a_node_without_any_file() -> None:
                 assert len(status["members"]) == 1
                 assert status["run_dir"] == str(home / "totemd")
                 node.send_signal(signal.SIGTERM)
-                _, words = node.communicate(timeout=20)
+                _, words = node.communicate(timeout=60)
             finally:
                 node.kill()
         assert node.returncode == 0
@@ -202,7 +202,7 @@ def test_in_the_background(tmp_path: Path) -> None:
         done = run([*node.command, "-d"])
         assert done.returncode == 0, done.stderr
         try:
-            wait_until(lambda: node.stands() is not None, 20, "it answers")
+            wait_until(lambda: node.stands() is not None, 60, "it answers")
         finally:
             node.control("shutdown")
-        wait_until(lambda: cluster.leftovers() == [], 20, "it has ended")
+        wait_until(lambda: cluster.leftovers() == [], 60, "it has ended")

@@ -6,6 +6,7 @@ import time
 
 import totemd
 from kit.members import Recorder
+from totemd.ipc.messages.common import HEARTBEAT_DEADLINE_SECONDS, HEARTBEAT_SECONDS
 from totemd.testing import Cluster
 
 SLACK_SECONDS = 1.0
@@ -37,23 +38,20 @@ def test_a_clean_leave_is_no_failure(trio: Cluster) -> None:
         with trio[3].client() as third, third.join("leaving"):
             members.wait_for_members(3)
             said_before = len(trio[1].log)
-            began = time.monotonic()
             trio[3].stop()
             members.wait_for_members(2)
-            assert time.monotonic() - began < 5
             assert "Failed to receive the leave message" not in trio[1].log[said_before:]
         trio[3].start()
         trio.wait_for_ring({1, 2, 3})
 
 
 def test_a_client_that_dies_is_down_at_once(trio: Cluster) -> None:
+    """The kernel says so; its silence would tell later."""
     with Recorder(trio, group="client", nodes=(1, 2)) as members:
         pid = members.start_process(3)
         members.wait_for_members(3)
-        began = time.monotonic()
         members.kill_process(pid)
-        change = members[1].wait_for_reason(totemd.Reason.PROCESS_DOWN, 5)
-        assert time.monotonic() - began < 2
+        change = members[1].wait_for_reason(totemd.Reason.PROCESS_DOWN, HEARTBEAT_DEADLINE_SECONDS - HEARTBEAT_SECONDS)
         assert [each.pid for each in change.left] == [pid]
 
 
@@ -62,15 +60,15 @@ def test_a_partition_splits_the_ring_and_heals(trio: Cluster) -> None:
         trio.partition([1], [2, 3])
         trio.wait_for_ring({1})
         trio.wait_for_ring({2, 3})
-        alone = members[1].wait_for_reason(totemd.Reason.NODE_DOWN, 10)
+        alone = members[1].wait_for_reason(totemd.Reason.NODE_DOWN, 30)
         assert [each.node_id for each in alone.left] == [2, 3]
-        assert [each.node_id for each in members[2].wait_for_reason(totemd.Reason.NODE_DOWN, 10).left] == [1]
+        assert [each.node_id for each in members[2].wait_for_reason(totemd.Reason.NODE_DOWN, 30).left] == [1]
         members[1].group.mcast(b"nobody else")
         members[2].group.mcast(b"we two")
         trio.heal()
         trio.wait_for_ring({1, 2, 3})
-        assert [each.node_id for each in members[1].wait_for_reason(totemd.Reason.NODE_UP, 20).joined] == [2, 3]
-        assert [each.node_id for each in members[3].wait_for_reason(totemd.Reason.NODE_UP, 20).joined] == [1]
+        assert [each.node_id for each in members[1].wait_for_reason(totemd.Reason.NODE_UP, 30).joined] == [2, 3]
+        assert [each.node_id for each in members[3].wait_for_reason(totemd.Reason.NODE_UP, 30).joined] == [1]
         members.wait_for_members(3)
         assert b"nobody else" not in members[2].payloads
         assert b"we two" in members[3].payloads
@@ -87,7 +85,7 @@ def test_a_paused_node_is_left_out_and_comes_back(trio: Cluster) -> None:
         trio.wait_for_ring({1, 3})
         trio[2].resume()
         trio.wait_for_ring({1, 2, 3})
-        members.wait_for_members(3, 20)
+        members.wait_for_members(3, 30)
 
 
 def test_a_bad_network_loses_no_message(trio: Cluster) -> None:

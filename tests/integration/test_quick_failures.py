@@ -127,10 +127,10 @@ def test_forged_reports_of_closed_ports_change_nothing(patient: Cluster) -> None
 
 
 def test_a_family_that_was_stopped_for_longer_than_every_timeout_accuses_nobody() -> None:
-    with Cluster(3, token=500, token_coefficient=0, consensus=600, faults=False) as cluster:
+    with Cluster(3, token=1500, token_coefficient=0, consensus=1800, faults=False) as cluster:
         cluster[2].pause()
         cluster.wait_for_ring({1, 3})
-        time.sleep(2.0)  # the timeouts of the stopped node itself have passed several times
+        time.sleep(5.0)  # the timeouts of the stopped node itself have passed, too
         before = {node: cluster[node].log.count(INSTALLED) for node in (1, 3)}
         cluster[2].resume()
         cluster.wait_for_ring({1, 2, 3})

@@ -60,7 +60,7 @@ def flood(node: Node, port: int, sender: str, datagrams: Callable[[], bytes], co
         for sent in range(count):
             stranger.sendto(datagrams(), (node.address, port))
             if sent % BURST == BURST - 1:
-                wait_until(lambda: not unread(node.address, port), 10, "the node reads")
+                wait_until(lambda: not unread(node.address, port), 30, "the node reads")
 
 
 def unread(address: str, port: int) -> bool:

@@ -21,7 +21,7 @@ from totemd.executive.totem.links.udpu import UdpuLink
 from totemd.executive.totem.wire.datagrams import Run
 
 LOG = get_logger("TOTEM")
-DEADLINE_SECONDS = 5.0
+DEADLINE_SECONDS = 20.0
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from totemd.executive.totem.wire.datagrams import Run
 from totemd.ipc.errors import OperationFailed
 
 LOG = get_logger("TOTEM")
-DEADLINE_SECONDS = 5.0
+DEADLINE_SECONDS = 20.0
 HOSTS = {1: "127.0.0.1", 2: "127.0.0.2", 3: "127.0.0.3"}
 
 

@@ -21,6 +21,9 @@ from totemd.ipc.errors import AccessDenied
 from totemd.ipc.messages.control import TO_TOTEMCTL, MembersRequest
 from totemd.ipc.paths import EXECUTIVE_SOCKET, PID_FILE
 
+LATE_SECONDS = 5.0
+"""How late the kernel may be on a busy machine."""
+
 QUICK = {"heartbeat_seconds": 0.1, "heartbeat_deadline_seconds": 1.0, "stop_seconds": 1.0}
 
 
@@ -140,7 +143,7 @@ def test_children_do_not_outlive_a_killed_executive(node: FakeNode, mode: str) -
     node.start()
     children = {os.pidfd_open(pid) for pid in node.pids().values()}
     node.signal(signal.SIGKILL)
-    deadline = time.monotonic() + ORPHAN_SECONDS + 1.2
+    deadline = time.monotonic() + ORPHAN_SECONDS + LATE_SECONDS
     while children:
         ended, _, _ = select.select(children, [], [], deadline - time.monotonic())
         assert ended, f"{len(children)} children live on"
