@@ -1,32 +1,17 @@
-"""What sam-run does about applications that hang or misbehave, and what outlives what: beside a real node."""
+"""What outlives what: kill -9 of sam-run and of the executive, beside a real node."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
-from kit.command import SAM_RUN, alive, environment
+from kit.command import alive
+from kit.supervised import PATIENCE, SAY, Start, sam_runs, words
 from totemd.testing import Cluster, Node, wait_until
-
-PATIENCE = 30
-
-INTERVAL = 1.0
-GRACE = 1.0
-"""A hang is found within the interval and this."""
-
-SLOW_MACHINE = 3.0
-"""What a test grants besides, because others use the machine, too."""
-
-Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -37,31 +22,8 @@ def node() -> Iterator[Node]:
 
 @pytest.fixture
 def sam_run(node: Node, tmp_path: Path) -> Iterator[Start]:
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*options: str, program: str) -> subprocess.Popen[str]:
-        command = [*SAM_RUN, "--run-dir", str(node.run_dir), *options, "--", sys.executable, "-c", program]
-        with (tmp_path / "errors").open("a") as errors:
-            process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment(), cwd=tmp_path
-            )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=PATIENCE)
-    for each in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if each.environ().get("TOTEMD_SAM_RUN_DIR") == str(node.run_dir):
-                each.kill()
-
-
-def words(process: subprocess.Popen[str]) -> list[str]:
-    assert process.stdout is not None
-    return process.stdout.readline().split()
+    with sam_runs(node.run_dir, tmp_path) as start:
+        yield start
 
 
 def app(node: Node, name: str) -> dict[str, object]:
@@ -79,69 +41,6 @@ def until(node: Node, name: str, **expected: object) -> dict[str, object]:
     shown = wait_until(find, PATIENCE, lambda: f"{name} {expected}: {app(node, name)}")
     assert shown is not None
     return shown
-
-
-SAY = "import os, signal, sys, time; print(os.environ['TOTEMD_SAM_INSTANCE'], os.getpid(), flush=True)\n"
-FIRST = "os.environ['TOTEMD_SAM_INSTANCE'] == '1'"
-DEADLOCK = f"{SAY}import threading; lock = threading.Lock(); lock.acquire()\nif {FIRST}: lock.acquire()\nsignal.pause()"
-BUSY = f"{SAY}while {FIRST}: pass\nsignal.pause()"
-
-
-# -- hangs
-
-
-def test_one_that_a_signal_has_stopped_is_found_in_time(sam_run: Start) -> None:
-    process = sam_run("--interval", f"{INTERVAL * 1000:g}", program=SAY + "signal.pause()")
-    pid = int(words(process)[1])
-    stopped_at = time.monotonic()
-    os.kill(pid, signal.SIGSTOP)
-    assert words(process)[0] == "2"
-    assert INTERVAL <= time.monotonic() - stopped_at < INTERVAL + GRACE + SLOW_MACHINE
-
-
-@pytest.mark.parametrize("program", [DEADLOCK, BUSY])
-def test_one_that_is_stuck_is_found_by_heartbeats_that_do_not_come(sam_run: Start, program: str) -> None:
-    options = ("--health", "heartbeat", "--health-interval", f"{INTERVAL * 1000:g}", "--health-failures", "1")
-    process = sam_run(*options, "--health-start-period", "0", "--interval", "300", program=program)
-    words(process)
-    began = time.monotonic()
-    assert words(process)[0] == "2"
-    assert time.monotonic() - began < INTERVAL + GRACE + SLOW_MACHINE
-
-
-def test_a_deadlock_is_found_by_a_command(sam_run: Start, tmp_path: Path) -> None:
-    """A probe that is answered by a thread would not see it; one that asks for work does."""
-    program = f"""{SAY}
-while True:
-    open('work', 'w').close()
-    time.sleep(0.05)
-    if {FIRST} and os.path.exists('hang'):
-        signal.pause()
-"""
-    check = "exec:test -n \"$(find work -newermt '-1 second')\""
-    options = ("--health", check, "--health-interval", "500", "--health-failures", "1", "--interval", "300")
-    process = sam_run(*options, "--ready", "probe", program=program)
-    words(process)
-    (tmp_path / "hang").touch()
-    assert words(process)[0] == "2"
-
-
-def test_one_that_does_not_heed_sigterm_is_killed_with_its_grandchildren(sam_run: Start) -> None:
-    program = f"""{SAY}
-import subprocess
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-script = "trap '' TERM; (trap '' TERM; setsid sh -c 'echo $$; exec sleep 1001' & ); echo $$; exec sleep 1000"
-child = subprocess.Popen(["sh", "-c", script])
-signal.pause()
-"""
-    process = sam_run("--interval", "500", program=program)
-    family = [int(words(process)[1]), int(words(process)[0]), int(words(process)[0])]
-    os.kill(family[0], signal.SIGSTOP)
-    assert words(process)[0] == "2"
-    assert not any(alive(pid) for pid in family)
-
-
-# -- survival
 
 
 def test_kill_of_sam_run_leaves_the_application_to_be_taken_over(node: Node, sam_run: Start) -> None:
