@@ -49,6 +49,7 @@ HEALTH_CHECKS = (f"interval: {HANG_MS}",)
 HANGS = 5
 SOAK_APPS = 200
 SOAK_STEPS = 10
+ZOMBIE_SECONDS = 5.0
 
 ENDLESSLY = ("backoff: 0", "max_restarts: unlimited")
 
@@ -190,7 +191,7 @@ def soak(program: str, count: int, seconds: float) -> dict[str, Any]:
 
 
 def _lasting_zombies(parent: psutil.Process) -> int:
-    """Children that have ended and are not taken away; one that is found twice, not one that is just ending."""
+    """Children that have ended and are not taken away: found twice, with more between than a starved parent needs."""
 
     def dead() -> set[int]:
         found = set()
@@ -201,7 +202,7 @@ def _lasting_zombies(parent: psutil.Process) -> int:
         return found
 
     first = dead()
-    time.sleep(1.0)
+    time.sleep(ZOMBIE_SECONDS)
     return len(first & dead())
 
 
