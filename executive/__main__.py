@@ -59,7 +59,12 @@ EPILOG = "Exit codes: " + " · ".join(f"{code.value} {code.meaning}" for code in
 @click.option(
     "-d", "background", is_flag=True, help="Detach; the command returns when the node is ready, or cannot be."
 )
-@click.option("-t", "test", is_flag=True, help="Check the configuration and exit: 0 good, 2 not.")
+@click.option(
+    "-t",
+    "test",
+    is_flag=True,
+    help="Check the configuration and exit: 0 good, 2 not; a key that cannot be used is a warning.",
+)
 @click.option("--strict", is_flag=True, help="Unknown names in the configuration are errors.")
 @click.option(
     "--run-dir",
@@ -142,7 +147,12 @@ def refuse_foreign_privileges(user: tuple[int, int, int], group: tuple[int, int,
 
 
 def _report_test(configuration: Configuration) -> int:
-    for notice in configuration.notices:
+    notices = list(configuration.notices)
+    try:
+        cluster_key(configuration.totem)
+    except KeyFileError as error:
+        notices.append(str(error))  # the file may be checked where the key is not, or not yet
+    for notice in notices:
         click.echo(f"warning: {notice}", err=True)
     values = " ".join(f"{key}={value}" for key, value in effective_values(configuration).items())
     click.echo(f"configuration is good: {values}")

@@ -38,6 +38,14 @@ def test_a_good_configuration(node: FakeNode, capsys: Words) -> None:
     assert "configuration is good: node=1 cluster=fake" in capsys.readouterr().out
 
 
+def test_a_good_configuration_without_its_key_is_a_warning(node: FakeNode, capsys: Words) -> None:
+    node.key.unlink()
+    assert command.main(["-t", "-c", str(node.configuration)]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("configuration is good: ")
+    assert said.err.startswith(f"warning: Could not open {node.key}: there is no such key")
+
+
 def test_all_mistakes_with_their_places(node: FakeNode, capsys: Words) -> None:
     node.configure(extra="totem {\n token: soon\n join: -1\n}\n")
     lines = len(node.configuration.read_text().splitlines())
