@@ -48,8 +48,8 @@ class FeedOwner(Protocol):
     def service_attached(self, name: str) -> Attached:
         """A service is here: where its stream begins."""
 
-    def service_gone(self, name: str) -> None:
-        """A service closed its connection or died."""
+    def service_gone(self, name: str, cleanly: bool) -> None:
+        """A service said goodbye (*cleanly*), or died."""
 
     def service_submits(self, channel: int, item: SubmitItem, payload: bytes) -> int:
         """A submission for the ring; returns its number there."""
@@ -207,4 +207,4 @@ class ServiceFeed:
         self._streams.pop(session.state, None)
         self._spent.pop(session.state, None)
         if why is not Closed.SERVER_STOPS:
-            self._owner.service_gone(session.role)
+            self._owner.service_gone(session.role, why is Closed.GOODBYE)

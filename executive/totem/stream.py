@@ -103,9 +103,10 @@ class OrderedStream:
         self._announce(Up(self._ring, name))
         return Attached(self._node_id, self._ring, self._members, dict(self._roster.services))
 
-    def service_gone(self, name: str) -> None:
-        """A service died: nobody should wait for it."""
-        self._log.warning("service gone", service=name)
+    def service_gone(self, name: str, cleanly: bool) -> None:
+        """A service has ended or died: nobody should wait for it."""
+        say = self._log.info if cleanly else self._log.warning
+        say("service gone", service=name)
         self._announce(Down(self._ring, name))
         self._unsynchronised.discard(name)
         self._open_if_synchronised()

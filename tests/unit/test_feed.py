@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from totemd.executive.totem.feed import ServiceFeed
 from totemd.ipc.channel import Session
 from totemd.ipc.ids import Guarantee, RingId
@@ -22,12 +23,13 @@ class Owner:
 
     def __init__(self) -> None:
         self.number = 0
+        self.gone: list[tuple[str, bool]] = []
 
     def service_attached(self, name: str) -> Attached:
         return Attached(1, RingId(1, 1), (1,), {})
 
-    def service_gone(self, name: str) -> None:
-        pass
+    def service_gone(self, name: str, cleanly: bool) -> None:
+        self.gone.append((name, cleanly))
 
     def service_submits(self, channel: int, item: SubmitItem, payload: bytes) -> int:
         self.number += 1
@@ -60,11 +62,11 @@ class Wire:
         return sum(said.payload_bytes for peer, said in self.sent if peer == session.peer and isinstance(said, Credit))
 
 
-def feed_over(wire: Wire) -> ServiceFeed:
+def feed_over(wire: Wire, owner: Owner | None = None) -> ServiceFeed:
     def open_server(path: Path, handler: ServiceFeed, node_id: int) -> Any:
         return wire
 
-    return ServiceFeed(Path("unused"), 1, Owner(), 0, open_server=open_server)
+    return ServiceFeed(Path("unused"), 1, owner or Owner(), 0, open_server=open_server)
 
 
 def attached(feed: ServiceFeed, name: bytes, pid: int) -> Session:
@@ -97,3 +99,19 @@ def test_what_a_dead_service_had_submitted_gives_no_credit_to_its_successor() ->
     feed.taken(CPG, 2, 50)
     feed.flush()
     assert (wire.credit(dead), wire.credit(successor)) == (0, 50)
+
+
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        (Closed.GOODBYE, [("cpg", True)]),
+        (Closed.PROCESS_DIED, [("cpg", False)]),
+        (Closed.SILENT, [("cpg", False)]),
+        (Closed.SERVER_STOPS, []),
+    ],
+)
+def test_the_end_of_a_service_is_told_as_it_was(why: Closed, told: list[tuple[str, bool]]) -> None:
+    owner = Owner()
+    feed = feed_over(Wire(), owner)
+    feed.closed(attached(feed, b"one", 10), why)
+    assert owner.gone == told

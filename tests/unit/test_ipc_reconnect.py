@@ -55,7 +55,7 @@ class Owner:
         self.story.append("attached")
         return Attached(1, RingId(4, 1), (1,), {})
 
-    def service_gone(self, name: str) -> None:
+    def service_gone(self, name: str, cleanly: bool) -> None:
         self.story.append("gone")
 
     def service_submits(self, channel: int, item: SubmitItem, payload: bytes) -> int:
