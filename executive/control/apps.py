@@ -202,7 +202,7 @@ def _words(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case dict():
-            return "; ".join(f"{key}: {' '.join(texts)}" for key, texts in value.items()) or "-"
+            return "; ".join(f"{key}: {_words(each)}" for key, each in value.items()) or "-"
         case list() | tuple():
             return " ".join(map(str, value)) or "-"
         case _:

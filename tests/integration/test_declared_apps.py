@@ -140,4 +140,8 @@ def test_orders_of_totemctl(declared: Declared) -> None:
     assert full["web"]["requires"] == ["db"] and full["db"]["groups"] == ["back"] and full["spare"]["is_wanted"]
     (told,) = declared.apps("describe", "web")
     assert told["command"][0] == "sh" and told["restarts"] == 0 and told["pid"] == second["web"].pid
+    words = node.control("apps", "describe", "web", "db")
+    rows = [line.split(maxsplit=1) for line in words.stdout.splitlines()]
+    assert words.returncode == 0 and ["requires", "db"] in rows and ["name", "db"] in rows
+    assert any(row and row[0] == "limits" and "rss_bytes: 0" in row[1] for row in rows)
     assert node.control("apps", "logs", "web").stdout.splitlines() == ["hello 1", "hello 2"]
