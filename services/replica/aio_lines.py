@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
+from collections.abc import AsyncIterator
 from types import TracebackType
+from typing import Self
 
 from ...ipc.errors import NotMember
-from ...ipc.ids import Address
 from ..cpg.aio import Client
 from .aio import Replica
 from .aio_blocks import entered
 from .effects import Status
 from .errors import OutcomeUnknown
-from .line_view import LineView, OnLeader
+from .line_view import LeaderView, LineView, LockView, OnLeader
 from .policy import Policy
-from .turns import ENTRY_BITS, Ask, Entry, Step, Yield, encode, next_step, strays
+from .turns import Ask, Entry, Step, Yield, encode, next_step, strays
 
 
 class _Line(LineView):
@@ -43,19 +43,11 @@ class _Line(LineView):
         self._moves.set()
         self._changed.set()
 
-    def _wanted(self) -> Entry | None:
-        """The place in the line that this process wants to have at present."""
-        raise NotImplementedError
-
     def _correction(self) -> Ask | Yield | None:
         """What makes the line as this process wants it."""
         if not self._may_work():
             return None
         return next((Yield(entry) for entry in strays(self._turns, self.replica.address, self._wanted())), None)
-
-    async def _enter(self) -> None:
-        await entered(self.replica)
-        self._keeper = asyncio.create_task(self._keep())
 
     async def _keep(self) -> None:
         while self.replica.status is not Status.CLOSED:
@@ -94,6 +86,11 @@ class _Line(LineView):
             except OutcomeUnknown:
                 continue
 
+    async def __aenter__(self) -> Self:
+        await entered(self.replica)
+        self._keeper = asyncio.create_task(self._keep())
+        return self
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -104,7 +101,7 @@ class _Line(LineView):
         await self.replica.close()
 
 
-class Lock(_Line):
+class Lock(_Line, LockView):
     """A lock for all processes of the cluster; fair: first come, first served.
 
     ```
@@ -124,17 +121,6 @@ class Lock(_Line):
         even if everybody who had the lock's state is gone.
         """
         super().__init__(client, group, policy, fence_above=fence_above)
-        self._entry: Entry | None = None
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this process holds it, as far as it has been told."""
-        return self._entry is not None and self._has_turn(self._entry)
-
-    @property
-    def holder(self) -> Address | None:
-        """Who holds it, as far as this process has been told."""
-        return self._whose_turn()
 
     async def acquire(self) -> int:
         """Wait until this process holds it; returns the fence.  Use `asyncio.timeout` to wait for some time only.
@@ -142,49 +128,55 @@ class Lock(_Line):
         Raises:
             RuntimeError: this object holds it, or waits for it.
         """
-        if self._entry is not None:
-            raise RuntimeError("a Lock is acquired by one task at a time: release it first")
-        self._entry = entry = (*self.replica.address, secrets.randbits(ENTRY_BITS))
+        entry = self._want()
         try:
             return await self._wait_for_turn(entry)
         except BaseException:
-            self._entry = None
-            self._changed.set()
+            self._give_up()
             raise
+
+    async def try_acquire(self) -> int | None:
+        """Hold it if nobody else does; returns the fence, or None: somebody does, or nothing is certain.
+
+        Waits while this replica may not work, and raises, as `acquire` does.
+        """
+        entry = self._want()
+        try:
+            with contextlib.suppress(OutcomeUnknown):
+                await self.replica.submit(encode(Ask(entry, self._seen)))
+                if self._has_turn(entry):
+                    await self.replica.barrier()
+                    if self._has_turn(entry):
+                        return self.fence
+        except BaseException:
+            self._give_up()
+            raise
+        await self.release()
+        return None
 
     async def release(self) -> None:
         """Give it to the next; done once that is certain."""
-        entry, self._entry = self._entry, None
-        if entry is None:
-            raise RuntimeError("the lock is not held")
-        await self._give_up_turn(entry)
+        try:
+            await self._give_up_turn(self._want_no_more())
+        finally:
+            self._changed.set()  # If that was given up, the keeper does it.
 
-    def held(self) -> _Held:
+    @contextlib.asynccontextmanager
+    async def held(self) -> AsyncIterator[int]:
         """`async with lock.held() as fence`: acquire, and release at the end."""
-        return _Held(self)
+        fence = await self.acquire()
+        try:
+            yield fence
+        finally:
+            await self.release()
 
-    async def __aenter__(self) -> Lock:
-        await self._enter()
-        return self
-
-    def _wanted(self) -> Entry | None:
-        return self._entry
-
-
-class _Held:
-    def __init__(self, lock: Lock) -> None:
-        self._lock = lock
-
-    async def __aenter__(self) -> int:
-        return await self._lock.acquire()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._lock.release()
+    def _give_up(self) -> None:
+        """Want the place no more; the keeper takes it out of the line."""
+        self._want_no_more()
+        self._changed.set()
 
 
-class Leader(_Line):
+class Leader(_Line, LeaderView):
     """The leader of a group: the member that has been there for longest.
 
     ```
@@ -206,29 +198,11 @@ class Leader(_Line):
         fence_above: int = 0,
     ) -> None:
         """*on_change* is called with the leader, or None while that is unknown, and the fence; all else as `Lock`."""
-        self._number = secrets.randbits(ENTRY_BITS)
         super().__init__(client, group, policy, fence_above=fence_above, on_leader=on_change)
-
-    @property
-    def leader(self) -> Address | None:
-        """Who leads; None while this process cannot know."""
-        return self._leader()
-
-    @property
-    def is_leader(self) -> bool:
-        """Whether this process leads, as far as it has been told."""
-        return self._has_turn(self._wanted())
 
     async def elected(self) -> int:
         """Wait until this process leads; returns the fence."""
         return await self._wait_for_turn(self._wanted())
-
-    async def __aenter__(self) -> Leader:
-        await self._enter()
-        return self
-
-    def _wanted(self) -> Entry:
-        return (*self.replica.address, self._number)
 
     def _correction(self) -> Ask | Yield | None:
         """Be in the line, again after each time that this member was away."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import abc
+import secrets
 from collections.abc import Callable
 
 from ...ipc.errors import InvalidArgument
 from ...ipc.ids import Address
 from .effects import Status
-from .turns import FENCE_MAX, Entry, Turns
+from .turns import ENTRY_BITS, FENCE_MAX, Entry, Turns
 from .view import ReplicaView
 
 OnLeader = Callable[[Address | None, int], None]
 """Called with the leader, or None while that is unknown, and the fence."""
 
 
-class LineView:
+class LineView(abc.ABC):
     """A place in a line."""
 
     replica: ReplicaView
@@ -33,6 +35,13 @@ class LineView:
     def fence(self) -> int:
         """How often the turn has passed to somebody: give it to what is protected, which refuses smaller ones."""
         return self._turns.fence
+
+    @abc.abstractmethod
+    def _wanted(self) -> Entry | None:
+        """The place in the line that this process wants to have at present."""
+
+    def _look(self) -> None:  # noqa: B027
+        """Take in what is there, where that does not happen by itself."""
 
     @property
     def _seen(self) -> int:
@@ -62,3 +71,61 @@ class LineView:
 
     def _leader(self) -> Address | None:
         return self._whose_turn() if self._may_work() else None
+
+
+class LockView(LineView):
+    """What a lock shows, and the place that its holder wants."""
+
+    _entry: Entry | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process holds it, as far as it has been told by now."""
+        self._look()
+        return self._entry is not None and self._has_turn(self._entry)
+
+    @property
+    def holder(self) -> Address | None:
+        """Who holds it, as far as this process has been told by now."""
+        self._look()
+        return self._whose_turn()
+
+    def _wanted(self) -> Entry | None:
+        return self._entry
+
+    def _want(self) -> Entry:
+        """Want a new place, which nobody has had before."""
+        if self._entry is not None:
+            raise RuntimeError("this object holds the lock, or waits for it: release it first")
+        self._entry = (*self.replica.address, secrets.randbits(ENTRY_BITS))
+        return self._entry
+
+    def _want_no_more(self) -> Entry:
+        """Returns the place that was wanted."""
+        entry, self._entry = self._entry, None
+        if entry is None:
+            raise RuntimeError("the lock is not held")
+        return entry
+
+
+class LeaderView(LineView):
+    """What a candidate shows, and the place that it wants for as long as it is there."""
+
+    def __init__(self, fence_above: int, on_leader: OnLeader | None = None) -> None:
+        self._number = secrets.randbits(ENTRY_BITS)
+        super().__init__(fence_above, on_leader)
+
+    @property
+    def leader(self) -> Address | None:
+        """Who leads, as far as this process has been told by now; None while it cannot know."""
+        self._look()
+        return self._leader()
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this process leads, as far as it has been told by now."""
+        self._look()
+        return self._has_turn(self._wanted())
+
+    def _wanted(self) -> Entry:
+        return (*self.replica.address, self._number)

@@ -7,20 +7,19 @@ watches `fileno` and calls `process`.
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Self
 
 from ...ipc.deadline import Deadline
 from ...ipc.errors import TotemdError
-from ...ipc.ids import Address
 from ..cpg.client import Client
 from .client import Replica
 from .effects import Status
 from .errors import OutcomeUnknown
-from .line_view import LineView, OnLeader
+from .line_view import LeaderView, LineView, LockView, OnLeader
 from .policy import Policy
-from .turns import ENTRY_BITS, Ask, Entry, Step, Yield, encode, next_step, strays
+from .turns import Ask, Entry, Step, Yield, encode, next_step, strays
 
 
 class _Line(LineView):
@@ -67,16 +66,15 @@ class _Line(LineView):
         """Leave the group, and the line with it."""
         self.replica.close()
 
+    def __enter__(self) -> Self:
+        return self
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
     # -- inside
-
-    def _wanted(self) -> Entry | None:
-        """The place in the line that this process wants to have at present."""
-        raise NotImplementedError
 
     def _moved(self) -> None:
         super()._moved()
@@ -120,7 +118,7 @@ class _Line(LineView):
                         self.replica.wait(lambda: self._changed, deadline.left, "it was not this process's turn")
 
 
-class Lock(_Line):
+class Lock(_Line, LockView):
     """A lock for all processes of the cluster; fair: first come, first served.
 
     ```
@@ -145,20 +143,7 @@ class Lock(_Line):
         *fence_above*: the highest fence that the protected thing has seen, if it remembers; those to come are higher,
         even if everybody who had the lock's state is gone.
         """
-        self._entry: Entry | None = None
         super().__init__(client, group, policy, fence_above=fence_above, timeout=timeout)
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this process holds it, as far as it has been told by now."""
-        self._look()
-        return self._entry is not None and self._has_turn(self._entry)
-
-    @property
-    def holder(self) -> Address | None:
-        """Who holds it, as far as this process has been told by now."""
-        self._look()
-        return self._whose_turn()
 
     def acquire(self, timeout: float | None = None) -> int:
         """Wait until this process holds it; returns the fence.
@@ -168,15 +153,29 @@ class Lock(_Line):
             RuntimeError: this object holds it already.
             And as `Replica.submit`.
         """
-        if self._entry is not None:
-            raise RuntimeError("the lock is held by this object already: release it first")
-        self._entry = entry = (*self.replica.address, secrets.randbits(ENTRY_BITS))
+        entry = self._want()
         try:
             return self._wait_for_turn(entry, timeout)
         except BaseException:
-            self._entry = None
-            self._withdraw(entry)
+            self._withdraw(self._want_no_more())
             raise
+
+    def try_acquire(self, timeout: float | None = None) -> int | None:
+        """Hold it if nobody else does; returns the fence, or None: somebody does, or nothing is certain.
+
+        Waits while this replica may not work, and raises, as `acquire` does.
+        """
+        entry, deadline, held = self._want(), Deadline(timeout), False
+        try:
+            with contextlib.suppress(OutcomeUnknown):
+                self.replica.submit(encode(Ask(entry, self._seen)), deadline.left)
+                if self._has_turn(entry):
+                    self.replica.barrier(deadline.left)
+                    held = self._has_turn(entry)
+        finally:
+            if not held:
+                self._withdraw(self._want_no_more())
+        return self.fence if held else None
 
     def release(self, timeout: float | None = None) -> None:
         """Give it to the next; done once that is certain.
@@ -185,10 +184,7 @@ class Lock(_Line):
             TimeoutError: it was not certain within *timeout* seconds; it will be released all the same.
             RuntimeError: it was not acquired.
         """
-        entry, self._entry = self._entry, None
-        if entry is None:
-            raise RuntimeError("the lock is not held")
-        deadline = Deadline(timeout)
+        entry, deadline = self._want_no_more(), Deadline(timeout)
         try:
             while True:
                 with contextlib.suppress(OutcomeUnknown):
@@ -207,12 +203,6 @@ class Lock(_Line):
         finally:
             self.release()
 
-    def __enter__(self) -> Lock:
-        return self
-
-    def _wanted(self) -> Entry | None:
-        return self._entry
-
     def _withdraw(self, entry: Entry) -> None:
         """Leave the line without waiting for it; if the replica has ended, it has left already."""
         if self._may_work():
@@ -220,7 +210,7 @@ class Lock(_Line):
             self.replica.post(encode(Yield(entry)))
 
 
-class Leader(_Line):
+class Leader(_Line, LeaderView):
     """The leader of a group: the member that has been there for longest.
 
     ```
@@ -246,21 +236,8 @@ class Leader(_Line):
 
         *on_change* is called with the leader, or None while that is unknown, and the fence; all else as `Lock`.
         """
-        self._number = secrets.randbits(ENTRY_BITS)
         super().__init__(client, group, policy, fence_above=fence_above, timeout=timeout, on_leader=on_change)
         self._tidy()
-
-    @property
-    def leader(self) -> Address | None:
-        """Who leads, as far as this process has been told by now; None while it cannot know."""
-        self._look()
-        return self._leader()
-
-    @property
-    def is_leader(self) -> bool:
-        """Whether this process leads, as far as it has been told by now."""
-        self._look()
-        return self._has_turn(self._wanted())
 
     def elected(self, timeout: float | None = None) -> int:
         """Wait until this process leads; returns the fence.
@@ -270,12 +247,6 @@ class Leader(_Line):
             And as `Replica.submit`.
         """
         return self._wait_for_turn(self._wanted(), timeout)
-
-    def __enter__(self) -> Leader:
-        return self
-
-    def _wanted(self) -> Entry:
-        return (*self.replica.address, self._number)
 
     def _tidy(self) -> None:
         """Be in the line, again after each time that this member was away."""

@@ -14,7 +14,7 @@ import pytest
 from cpgkit import DEADLINE, Rig
 from machines import Counter
 from totemd import Address, InvalidArgument, NotMember, TryAgain, aio, replica
-from totemd.replica import Available, Leader, Lock, Majority, Replica, ReplicatedDict, Status
+from totemd.replica import Available, Leader, Lock, Majority, OutcomeUnknown, Replica, ReplicatedDict, Status
 from totemd.services.replica import client as replica_client
 from totemd.services.replica.turns import FENCE_MAX
 
@@ -96,6 +96,51 @@ async def _entered(loop: Loop, rig: Rig, name: str) -> tuple[Any, int]:
     client = await loop._stack.enter_async_context(aio.Client(rig.run_dirs[2]))
     lock = await loop._stack.enter_async_context(replica.aio.Lock(client, name, Available()))
     return lock, await lock.acquire()
+
+
+def test_nobody_is_waited_for_who_tries(pair: Rig, loop: Loop) -> None:
+    theirs = loop.enter(pair, 2, lambda client: replica.aio.Lock(client, "l-try", Available()))
+    with pair.client(1) as client, Lock(client, "l-try", Available(), timeout=DEADLINE) as mine:
+        first = mine.try_acquire(DEADLINE)
+        assert first is not None and mine.is_held
+        with pytest.raises(RuntimeError, match="release it first"):
+            mine.try_acquire(DEADLINE)
+        for _ in range(3):
+            assert loop.do(theirs.try_acquire()) is None and not theirs.is_held
+        mine.release(DEADLINE)
+        second = loop.do(theirs.try_acquire())
+        assert second > first and theirs.is_held
+        for _ in range(3):
+            assert mine.try_acquire(DEADLINE) is None and not mine.is_held
+        loop.do(theirs.release())
+        assert mine.acquire(DEADLINE) > second
+
+
+def test_a_turn_counts_only_once_it_is_certain(pair: Rig, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    theirs = loop.enter(pair, 2, lambda client: replica.aio.Lock(client, "l-sure", Available()))
+    with pair.client(1) as client, Lock(client, "l-sure", Available(), timeout=DEADLINE) as mine:
+        certain, certain_there = mine.replica.barrier, theirs.replica.barrier
+
+        def barrier(timeout: float | None = None) -> None:
+            asked.append("here")
+            if len(asked) == 1:
+                raise OutcomeUnknown("not this time")
+            certain(timeout)
+
+        async def barrier_there() -> None:
+            asked.append("there")
+            if asked.count("there") == 1:
+                raise OutcomeUnknown("not this time")
+            await certain_there()
+
+        monkeypatch.setattr(mine.replica, "barrier", barrier)
+        monkeypatch.setattr(theirs.replica, "barrier", barrier_there)
+        mine.acquire(DEADLINE)
+        assert asked == ["here"] * 2
+        mine.release(DEADLINE)
+        loop.do(theirs.acquire())
+        assert asked == ["here"] * 2 + ["there"] * 2
 
 
 def test_a_holder_that_goes_passes_it_on(pair: Rig) -> None:
