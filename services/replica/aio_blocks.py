@@ -56,8 +56,17 @@ class ReplicatedDict(DictView):
         return default
 
     async def compare_and_set(self, key: Key, expected: Any, value: Any) -> bool:
-        """Set the key if its value is the expected one (MISSING: it has none); returns whether it was."""
-        return bool(await self.replica.submit(replacement(key, expected, value)))
+        """Set the key if its value is the expected one (MISSING: it has none; as the new one: take it out).
+
+        Returns whether it was.
+        """
+        was_expected, _ = await self.replica.submit(replacement(key, expected, value))
+        return bool(was_expected)
+
+    async def setdefault(self, key: Key, default: Any = None) -> Any:
+        """The value of the key; if it has none, give it this one."""
+        is_new, before = await self.replica.submit(replacement(key, MISSING, default))
+        return default if is_new else before
 
     async def add(self, key: Key, amount: int | float = 1) -> int | float:
         """Add to a number (a key without a value counts as 0) and return the sum, which nobody else gets.

@@ -72,12 +72,16 @@ class ReplicatedDict(DictView, MutableMapping[Key, Any]):
 
     def setdefault(self, key: Key, default: Any = None) -> Any:
         """The value of the key; if it has none, give it this one."""
-        self.compare_and_set(key, MISSING, default)
-        return self[key]
+        is_new, before = self.replica.submit(replacement(key, MISSING, default))
+        return default if is_new else before
 
     def compare_and_set(self, key: Key, expected: Any, value: Any) -> bool:
-        """Set the key if its value is the expected one (MISSING: it has none); returns whether it was."""
-        return bool(self.replica.submit(replacement(key, expected, value)))
+        """Set the key if its value is the expected one (MISSING: it has none; as the new one: take it out).
+
+        Returns whether it was.
+        """
+        was_expected, _ = self.replica.submit(replacement(key, expected, value))
+        return bool(was_expected)
 
     def add(self, key: Key, amount: int | float = 1) -> int | float:
         """Add to a number (a key without a value counts as 0) and return the sum, which nobody else gets.

@@ -37,7 +37,10 @@ class Clear(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class Replace(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Give a key a value, if the present one is as expected; both as msgpack, and None stands for none."""
+    """Give a key a value, if the present one is as expected; both as msgpack, and None stands for none.
+
+    Returns whether it was, and the value before.
+    """
 
     key: Key
     expected: bytes | None
@@ -99,11 +102,10 @@ class DictMachine:
                 for key in list(self.values):
                     self._put(key, None)
             case Replace(key, expected, replacement):
-                present = self.values.get(key)
-                if present != expected:
-                    return False
-                self._put(key, replacement)
-                return True
+                before, is_expected = self.get(key), self.values.get(key) == expected
+                if is_expected:
+                    self._put(key, replacement)
+                return is_expected, before
             case Add(key, amount):
                 return self._add(key, amount)
         return None

@@ -46,6 +46,15 @@ def test_what_cannot_be_added_to_stays(present: Any, amount: int) -> None:
     assert machine.get("n") == present
 
 
+def test_a_replacement_tells_what_was_there_at_its_place() -> None:
+    machine = DictMachine()
+    one, two = (bytes(raw(number)) for number in (1, 2))
+    assert machine.apply(encode(Replace("n", None, one))) == (True, MISSING)
+    assert machine.apply(encode(Replace("n", None, two))) == (False, 1)
+    assert machine.apply(encode(Replace("n", one, None))) == (True, 1)
+    assert machine.values == {}
+
+
 @given(st.lists(COMMANDS, max_size=12))
 def test_two_replicas_and_a_joiner_agree_whatever_is_said(commands: list[Any]) -> None:
     one, other = DictMachine(), DictMachine()

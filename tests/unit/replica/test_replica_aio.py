@@ -166,6 +166,9 @@ def test_a_dictionary(pair: Rig) -> None:
             assert await one.compare_and_set(1, [2], [3])
             assert not await two.compare_and_set(1, [2], [4])
             assert not await two.compare_and_set(1, replica.MISSING, [4])
+            assert await two.setdefault(1, [5]) == [3]
+            assert await two.compare_and_set(1, [3], replica.MISSING)
+            assert await one.setdefault(1, [3]) == [3]
             assert await two.pop(1) == [3]
             with pytest.raises(KeyError):
                 await one.delete(1)
@@ -174,7 +177,15 @@ def test_a_dictionary(pair: Rig) -> None:
             await two.sync()
             assert dict(two) == {}
             assert changes == [
-                *(("colour", {"name": "blue"}), (1, [2]), ("raw", None), (1, [3]), (1, replica.MISSING)),
+                *(
+                    ("colour", {"name": "blue"}),
+                    (1, [2]),
+                    ("raw", None),
+                    (1, [3]),
+                    (1, replica.MISSING),
+                    (1, [3]),
+                    (1, replica.MISSING),
+                ),
                 *(("colour", replica.MISSING), ("raw", replica.MISSING)),
             ]
 
