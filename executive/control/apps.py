@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import click
-from rich.console import RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
+from rich.text import Text
 
-from ...ipc.errors import NotFound, TotemdError
+from ...ipc.errors import NotFound
 from ...ipc.messages.control import AppInfo, AppsReply, AppsRequest
 from ...ipc.messages.keeper import KeptApp, Outcome, Verb
+from ...ipc.messages.sam import AppState
 from .asking import Options, command
 from .keeping import KeeperEnd, full_as_json
+from .live import watch
 from .log_files import LINES_SHOWN, follow, last_lines
-from .showing import apps_as_json, console, duration, print_json, show, table
+from .showing import apps_as_json, duration, print_json, show, table
 
 REFRESH_SECONDS = 0.5
 """Between two looks of `--watch`."""
+
+HEAD_LINES = 2
+"""Of its picture: the counts and the names of the columns."""
+
+WELL = frozenset({AppState.RUNNING, AppState.STANDBY, AppState.STOPPED})
 
 ORDER_SECONDS = 60.0
 """How long an order is waited for, unless something else is said."""
@@ -28,11 +38,11 @@ EXIT_FAILED = 1
 
 
 @click.group("apps", invoke_without_command=True)
-@click.option("--watch", is_flag=True, help="Go on, and show what happens; end with Ctrl-C.  JSON: a line each change.")
+@click.option("--watch", "go_on", is_flag=True, help="Go on until Ctrl-C.  JSON: a line for each change.")
 @click.option("--local", is_flag=True, help="Those of this node only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def apps(context: click.Context, watch: bool, local: bool, as_json: bool) -> None:
+def apps(context: click.Context, go_on: bool, local: bool, as_json: bool) -> None:
     """The applications under SAM on all nodes.
 
     Without a command: a list of all.  The commands are for those that the configuration declares; a group's name stands
@@ -42,7 +52,7 @@ def apps(context: click.Context, watch: bool, local: bool, as_json: bool) -> Non
     options.as_json |= as_json
     if context.invoked_subcommand is not None:
         return
-    if watch:
+    if go_on:
         _watch(options, local)
         return
     found = _all(options, local)
@@ -58,7 +68,7 @@ def _all(options: Options, local: bool) -> tuple[AppInfo, ...]:
         return tuple(app for app in reply.apps if not local or app.node_id == executive.node_id)
 
 
-def _short(found: tuple[AppInfo, ...]) -> RenderableType:
+def _short(found: Sequence[AppInfo]) -> RenderableType:
     rows = [(app.name, app.node_id, app.pid or "-", app.state, app.instance, app.policy) for app in found]
     return table("NAME", "NODE ID", "PID", "STATE", "INSTANCE", "POLICY", rows=rows)
 
@@ -220,13 +230,11 @@ def _one_line(options: Options, *, several: bool) -> Any:
 
 
 def _watch(options: Options, local: bool) -> None:
-    try:
-        if options.as_json:
+    if options.as_json:
+        with contextlib.suppress(KeyboardInterrupt):
             _watch_in_json(options, local)
-        else:
-            _watch_on_screen(options, local)
-    except KeyboardInterrupt:
-        return
+    else:
+        watch(lambda lines: picture(_all(options, local), lines, time.strftime("%H:%M:%S")), REFRESH_SECONDS)
 
 
 def _watch_in_json(options: Options, local: bool) -> None:
@@ -239,12 +247,12 @@ def _watch_in_json(options: Options, local: bool) -> None:
         time.sleep(REFRESH_SECONDS)
 
 
-def _watch_on_screen(options: Options, local: bool) -> None:
-    """A node that is away is waited for."""
-    with Live(_short(_all(options, local)), console=console(), screen=True, auto_refresh=False) as live:
-        while True:
-            time.sleep(REFRESH_SECONDS)
-            try:
-                live.update(_short(_all(options, local)), refresh=True)
-            except TotemdError as error:
-                live.update(str(error), refresh=True)
+def picture(found: Sequence[AppInfo], lines: int, clock: str) -> RenderableType:
+    """What `--watch` shows on so many lines.  Where not all have room, those that are not well come first."""
+    counts = ", ".join(f"{count} {state}" for state, count in Counter(app.state for app in found).most_common())
+    room, number = max(0, lines - HEAD_LINES), f"{len(found)}"
+    if len(found) > room:
+        found = sorted(found, key=lambda app: app.state in WELL)[:room]
+        number = f"{room} of {number}"
+    head = f"{clock}  {number} applications: {counts or 'none'}"
+    return Group(Text(head, no_wrap=True, overflow="ellipsis"), _short(found))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 from rich.console import Group, RenderableType
-from rich.live import Live
 
-from ...ipc.errors import TotemdError
 from ...ipc.messages.control import MembersRequest, StatusRequest
 from .asking import Executive, Options, command
+from .live import watch
 from .members import member_table
-from .showing import console, members_as_json, print_json, show, status_as_json
+from .showing import members_as_json, print_json, show, status_as_json
 from .status import processes, summary
 
 REFRESH_SECONDS = 1.0
@@ -28,26 +25,15 @@ def top(options: Options, once: bool) -> None:
             status, members = executive.ask(StatusRequest()), executive.ask(MembersRequest())
             print_json({"status": status_as_json(status), "members": members_as_json(members.nodes)})
             return
-        picture = view(executive)
-    if once:
-        show(picture)
-        return
-    try:
-        watch(options, picture)
-    except KeyboardInterrupt:
-        return
+        if once:
+            show(view(executive))
+            return
 
+    def look(lines: int) -> RenderableType:
+        with options.executive() as executive:
+            return view(executive)
 
-def watch(options: Options, picture: RenderableType) -> None:
-    """Look again and again; a node that is away is waited for."""
-    with Live(picture, console=console(), screen=True, auto_refresh=False) as live:
-        while True:
-            time.sleep(REFRESH_SECONDS)
-            try:
-                with options.executive() as executive:
-                    live.update(view(executive), refresh=True)
-            except TotemdError as error:
-                live.update(f"{error}", refresh=True)
+    watch(look, REFRESH_SECONDS)
 
 
 def view(executive: Executive) -> RenderableType:
