@@ -1,26 +1,19 @@
-// An application in JavaScript that sam-run keeps: it is asked how it is, and instance 1 falls silent after a while.
+// An application in JavaScript that sam-run keeps: asked how it is, and started again when it does not answer.
 //
 //   npm install zeromq @msgpack/msgpack
-//   sam-run --interval 1000 -- node sam_plain.cjs        docs/sam.md explains each step
+//   sam-run --interval 1000 -- node sam_plain.cjs        then `touch sick`; docs/sam.md explains each step
 const { Dealer } = require("zeromq");
 const { decode, encode } = require("@msgpack/msgpack");
+const isWell = () => !require("fs").existsSync("sick");
 
 async function main() {
   const socket = new Dealer();
   socket.connect(`ipc://${process.env.TOTEMD_SAM_SOCKET}`);
-  const send = (type, fields) => socket.send(encode({ type, ...fields }));
-  await send("hello", { role: "sam-app", protocol: [1, 0] });
-  for (const [at, type] of ["sam.enrol", "sam.restore", "sam.ask-me", "sam.start"].entries()) await send(type, { request: at + 1 });
-  let instance, checks = 0;
-  for await (const [frame] of socket) {
-    const message = decode(frame);
-    if (message.type === "sam.enrolled") console.log(`instance ${(instance = message.instance)}`);
-    if (message.type === "sam.stored") console.log(`restored: ${Buffer.from(message.data)}`);
-    if (message.type !== "sam.check" || (instance === 1 && checks > 4)) continue; // no answer: warned, then killed
-    await send("sam.beat");
-    if (++checks === 4) await send("sam.store", { data: new TextEncoder().encode("left by " + instance), request: 5 });
-    if (instance === 2 && checks === 5) await send("sam.stop", { request: 6 }).then(() => process.exit(0));
-  }
+  const say = (type, fields) => socket.send(encode({ type, ...fields }));
+  await say("hello", { role: "sam-app", protocol: [1, 0] });
+  for (const [at, type] of ["sam.enrol", "sam.ask-me", "sam.start"].entries()) await say(type, { request: at + 1 });
+  console.log(`instance ${process.env.TOTEMD_SAM_INSTANCE}`);
+  for await (const [frame] of socket) if (decode(frame).type === "sam.check" && isWell()) await say("sam.beat");
 }
 
 main();
