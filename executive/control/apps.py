@@ -20,7 +20,7 @@ from ...ipc.messages.sam import AppState
 from .asking import Options, command
 from .keeping import KeeperEnd, full_as_json
 from .live import watch
-from .log_files import LINES_SHOWN, follow, last_lines
+from .log_files import LINES_SHOWN, Log, follow
 from .showing import apps_as_json, duration, print_json, show, table
 
 REFRESH_SECONDS = 0.5
@@ -134,14 +134,14 @@ def restart(options: Options, names: tuple[str, ...], timeout: float) -> None:
 def logs(options: Options, names: tuple[str, ...], go_on: bool, lines: int) -> None:
     """What applications have written.  Several are told apart by their names."""
     kept = [app for app in _kept(options, names) if app.log]
-    files = {app.name: app.log for app in kept}
-    show_one = _one_line(options, several=len(files) > 1)
-    for name, path in files.items():
-        for line in last_lines(path, lines):
+    found = {app.name: Log(app.log) for app in kept}
+    show_one = _one_line(options, several=len(found) > 1)
+    for name, log in found.items():
+        for line in log.past(lines, unfinished=not go_on):
             show_one(name, line)
     if go_on:
         try:
-            for name, line in follow(files):
+            for name, line in follow(found):
                 show_one(name, line)
         except KeyboardInterrupt:
             return

@@ -20,54 +20,57 @@ LOOK_SECONDS = 0.1
 """How often it is looked whether a file has grown."""
 
 
-def last_lines(path: str, count: int) -> list[str]:
-    """The last *count* lines; none, if nothing was ever written.
-
-    Raises:
-        OperationFailed: the file cannot be read.
-    """
-    file = _open(path)
-    if file is None or not count:
-        return []
-    with file:
-        end = position = file.seek(0, os.SEEK_END)
-        tail = b""
-        while position > 0 and tail.count(b"\n") <= count and end - position < LINE_BYTES_MAX * max(count, 1):
-            size = min(BLOCK_BYTES, position)
-            position -= size
-            file.seek(position)
-            tail = file.read(size) + tail
-    return [_text(line) for line in tail.splitlines()[-count:]]
-
-
-def follow(paths: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Lines as they are written from now on, each with the name of its application; without end.
-
-    A file that is cut, or replaced, is read from its beginning.
-    """
-    tails = {name: _Tail(path) for name, path in paths.items()}
+def follow(logs: Mapping[str, Log]) -> Iterator[tuple[str, str]]:
+    """Lines as they are written, each with the name of its application; without end."""
     while True:
         news = False
-        for name, tail in tails.items():
-            for line in tail.lines():
+        for name, log in logs.items():
+            for line in log.news():
                 news = True
                 yield name, line
         if not news:
             time.sleep(LOOK_SECONDS)
 
 
-class _Tail:
-    """Where one file has been read to."""
+class Log:
+    """A file, first its last lines, then what follows them: nothing is left out between the two."""
 
     def __init__(self, path: str) -> None:
+        """It begins where the file ends now; one that is not there is empty.
+
+        Raises:
+            OperationFailed: the file cannot be read.
+        """
         self._path = path
         self._file = _open(path)
         self._rest = b""
         if self._file is not None:
             self._file.seek(0, os.SEEK_END)
 
-    def lines(self) -> list[str]:
-        """What is new, in whole lines."""
+    def past(self, count: int, *, unfinished: bool = True) -> list[str]:
+        """The last *count* lines.  The one that is still being written is among them, or left for `news`."""
+        if self._file is None or not count:
+            return []
+        *whole, self._rest = self._tail(self._file, count).split(b"\n")
+        if unfinished and self._rest:
+            whole.append(self._rest)
+            self._rest = b""
+        return [_text(line) for line in whole[-count:]]
+
+    def _tail(self, file: BinaryIO, lines: int) -> bytes:
+        """What there is before the place that was read to, with at least so many lines if they are not too long."""
+        end = position = file.tell()
+        tail = b""
+        while position > 0 and tail.count(b"\n") <= lines and end - position < LINE_BYTES_MAX * lines:
+            size = min(BLOCK_BYTES, position)
+            position -= size
+            file.seek(position)
+            tail = file.read(size) + tail
+        file.seek(end)
+        return tail
+
+    def news(self) -> list[str]:
+        """What is new, in whole lines.  A file that is cut, or replaced, is read from its beginning."""
         self._renew()
         if self._file is None:
             return []

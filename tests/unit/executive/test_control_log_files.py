@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from totemd.executive.control import log_files
-from totemd.executive.control.log_files import follow, last_lines
+from totemd.executive.control.log_files import Log, follow
 from totemd.ipc.errors import OperationFailed
 
 
@@ -16,19 +16,19 @@ def test_the_last_lines_whatever_the_length(tmp_path: Path, count: int) -> None:
     path = tmp_path / "log"
     lines = [f"line {number}" for number in range(20_000)]
     path.write_text("\n".join(lines) + "\n")
-    assert last_lines(str(path), count) == (lines[-count:] if count else [])
+    assert Log(str(path)).past(count) == (lines[-count:] if count else [])
 
 
 def test_what_is_no_line_and_no_text(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"a\r\n\xff\n\nunfinished")
-    assert last_lines(str(path), 10) == ["a", "\ufffd", "", "unfinished"]
+    assert Log(str(path)).past(10) == ["a", "\ufffd", "", "unfinished"]
 
 
 def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
-    assert last_lines(str(tmp_path / "none"), 10) == []
+    assert Log(str(tmp_path / "none")).past(10) == []
     with pytest.raises(OperationFailed):
-        last_lines(str(tmp_path), 10)
+        Log(str(tmp_path))
 
 
 def test_following_goes_on_after_the_file_was_cut_or_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,5 +44,26 @@ def test_following_goes_on_after_the_file_was_cut_or_replaced(tmp_path: Path, mo
         ]
     )
     monkeypatch.setattr(log_files.time, "sleep", lambda _: next(steps)())
-    found = list(islice(follow({"a": str(path), "b": str(other)}), 5))
+    found = list(islice(follow({"a": Log(str(path)), "b": Log(str(other))}), 5))
     assert found == [("a", "one"), ("a", "two"), ("a", "cut"), ("a", "new file"), ("b", "late")]
+
+
+def test_nothing_is_left_out_between_the_past_and_the_news(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("one\ntwo\nthr")
+    log = Log(str(path))
+    with path.open("a") as file:
+        file.write("ee\nfo")
+    assert log.past(2, unfinished=False) == ["one", "two"]
+    with path.open("a") as file:
+        file.write("ur\n")
+    assert log.news() == ["three", "four"]
+    assert log.news() == []
+
+
+def test_a_line_that_is_not_finished_is_shown_once(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("one\ntw")
+    log = Log(str(path))
+    assert log.past(10) == ["one", "tw"]
+    assert log.news() == []
