@@ -1,4 +1,4 @@
-"""SAM's acceptance scenarios whose clock a test can turn, and the table of what an application may say.
+"""SAM's acceptance scenarios whose clock a test can turn.
 
 The numbers are those of the table in docs/sam.md; scenarios that need real processes are in
 tests/integration/test_sam_acceptance.py.
@@ -6,17 +6,13 @@ tests/integration/test_sam_acceptance.py.
 
 from __future__ import annotations
 
-import itertools
 import signal
-from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from test_sam_machine import CRASH, Story
-from totemd.ipc.errors import InvalidArgument, Status
-from totemd.ipc.messages.common import Done, Refused
+from storykit import CRASH, KILLED, WARNED, T, refused, spoken
+from totemd.ipc.errors import Status
+from totemd.ipc.messages.common import Done
 from totemd.ipc.messages.sam import AppState, ResourceState
 from totemd.ipc.messages.sam_app import (
     FROM_APP,
@@ -25,107 +21,30 @@ from totemd.ipc.messages.sam_app import (
     Beat,
     Check,
     Enrol,
-    Enrolled,
     MarkFailed,
     Restore,
     SetWarnSignal,
     StartWatch,
     StopWatch,
     Store,
-    Stored,
 )
-from totemd.sam.calls import CALLS
 from totemd.sam.events import (
     Answer,
     Begin,
-    Called,
-    Caller,
     Continue,
-    Effect,
     Ending,
     Exited,
     Failed,
     Finish,
-    Froze,
     Kill,
     QuorumChanged,
     Signal,
     Spawned,
     Start,
     StopAsked,
-    SuspendAsked,
-    Thawed,
-    WatchQuorum,
 )
-from totemd.sam.life import EXIT_FATAL, Stage
-from totemd.sam.policy import BackOff, Intensity, Quorum, Recovery, Words
-from totemd.sam.reactions import OVERSLEPT_SECONDS
-
-AT_ONCE: dict[str, Any] = {
-    "backoff": BackOff(0, 1, 0, 0),
-    "intensity": Intensity(None, 1.0),
-    "warn_signal": signal.SIGTERM,
-}
-"""As corosync restarts: without any wait or limit."""
-T = 2.0
-WARNED = [Signal(signal.SIGTERM), Continue()]
-KILLED = Exited(Ending(signal=9), left_behind=False)
-
-
-class Spoken(Story):
-    """A story with an application that speaks."""
-
-    def __init__(self, **policy: Any) -> None:
-        super().__init__(**{**AT_ONCE, "interval": T, **policy})
-        self.requests = itertools.count(1)
-
-    def say(self, message: msgspec.Struct, *, pid: int = 5, session: str = "one") -> list[Effect]:
-        """What comes of a message."""
-        return self.tell(Called(Caller(session, pid, next(self.requests)), message))
-
-    def ask(self, message: msgspec.Struct, **caller: Any) -> Any:
-        """The answer to a message, which leads to nothing else."""
-        (effect,) = [each for each in self.say(message, **caller) if not isinstance(each, WatchQuorum)]
-        assert isinstance(effect, Answer)
-        return effect.message
-
-    def done(self, *messages: msgspec.Struct) -> Spoken:
-        """Messages that are answered by `Done` or `Enrolled`."""
-        for message in messages:
-            answer = self.ask(message)
-            assert isinstance(answer, Done | Enrolled), answer
-        return self
-
-    def watched(self) -> Spoken:
-        """The instance that runs registers and starts."""
-        return self.done(Enrol(), StartWatch())
-
-    def beats(self, count: int, pause: float = 1.0) -> Spoken:
-        """So many signs of life, at this pace."""
-        for _ in range(count):
-            assert self.wait(pause) == []
-            assert self.say(Beat()) == []
-        return self
-
-    @property
-    def resource(self) -> ResourceState | None:
-        """What cmap shows."""
-        resource = self.machine.life.resource
-        return None if resource is None else resource.state
-
-
-def spoken(**policy: Any) -> Spoken:
-    story = Spoken(**policy)
-    story.run()
-    return story
-
-
-def refused(answer: Any) -> Status:
-    assert isinstance(answer, Refused), answer
-    return answer.status
-
-
-# -- the scenarios
+from totemd.sam.life import EXIT_FATAL
+from totemd.sam.policy import Recovery
 
 
 def test_s01_silence_for_two_intervals_leads_to_the_next_instance() -> None:
@@ -372,185 +291,3 @@ def test_s27_a_late_sign_of_life_puts_the_end_off_and_withdraws_nothing() -> Non
     assert story.state() is AppState.WARNED
     assert story.wait(T - 0.01) == []
     assert story.wait(0.02) == [Kill()], "without a second warning"
-
-
-# -- beyond the scenarios
-
-
-def test_quorum_for_any_program_decides_over_the_start_of_instances() -> None:
-    story = Spoken(quorum=Quorum.TO_RUN, cmap=True)
-    assert story.tell(Begin()) == []
-    assert (story.state(), story.resource) == (AppState.WAITING, ResourceState.WAITING)
-    assert story.tell(QuorumChanged(quorate=True)) == [Start(1)]
-    story.tell(Spawned(7))
-    assert story.tell(QuorumChanged(quorate=False)) == WARNED
-    assert story.tell(Exited(Ending(signal=15), left_behind=False)) == []
-    assert story.state() is AppState.WAITING
-    assert story.tell(QuorumChanged(quorate=True)) == [Start(2)]
-
-
-def test_lost_quorum_is_not_counted_as_failing_too_often() -> None:
-    story = Spoken(quorum=Quorum.TO_RUN, intensity=Intensity(1, 60), backoff=BackOff(1, 1, 1, 0))
-    story.tell(QuorumChanged(quorate=True))
-    story.run()
-    for instance in range(2, 6):
-        story.tell(QuorumChanged(quorate=False))
-        story.tell(Exited(Ending(signal=15), left_behind=False))
-        assert story.tell(QuorumChanged(quorate=True)) == [Start(instance)]
-        story.tell(Spawned(instance))
-
-
-def test_an_application_cannot_do_without_the_quorum_that_its_operator_asks_for() -> None:
-    story = Spoken(quorum=Quorum.TO_RUN)
-    story.tell(QuorumChanged(quorate=True))
-    story.run()
-    story.done(Enrol(policy="restart"), StartWatch())
-    assert story.tell(QuorumChanged(quorate=False)) == WARNED
-
-
-def test_where_nobody_counts_votes_the_start_is_refused() -> None:
-    story = spoken()
-    story.done(Enrol(policy="quit+quorum"))
-    story.say(StartWatch())
-    (answer,) = story.tell(QuorumChanged(quorate=False, problem="no provider"))
-    assert isinstance(answer, Answer)
-    assert refused(answer.message) is Status.INVALID_ARGUMENT
-    assert refused(story.ask(StartWatch())) is Status.INVALID_ARGUMENT
-
-
-def test_a_keeper_that_was_away_itself_believes_no_silence_at_once() -> None:
-    story = spoken().watched()
-    story.now += T + 10
-    story.machine.expire(story.now)
-    assert story._effects() == []
-    assert story.say(Beat()) == [], "it was on its way"
-    assert story.wait(T - 0.1) == []
-    story.now += 20
-    story.machine.expire(story.now)
-    assert story.wait(OVERSLEPT_SECONDS) == WARNED
-
-
-def test_nothing_is_expected_of_a_suspended_job() -> None:
-    story = spoken().watched()
-    story.tell(Froze())
-    story.tell(SuspendAsked(signal.SIGTSTP, pass_on=False))
-    assert story.wait(1000) == []
-    story.tell(Thawed())
-    assert story.wait(T - 0.1) == []
-    assert story.wait(0.2) == WARNED
-
-
-def test_a_program_that_becomes_another_registers_anew() -> None:
-    story = spoken().watched().done(Store(b"kept"))
-    assert refused(story.ask(Enrol(), pid=6, session="two")) is Status.WRONG_STATE, "another process may not"
-    assert isinstance(story.ask(Enrol(), session="two"), Enrolled)
-    assert story.wait(100) == [], "it has not started yet"
-    assert story.ask(Restore()).data == b"kept"
-
-
-def test_every_message_is_a_sign_of_life() -> None:
-    story = spoken().watched()
-    for _ in range(5):
-        assert story.wait(T - 0.1) == []
-        story.done(Store(b"x"))
-    assert story.wait(T) == WARNED
-
-
-def test_an_instance_that_has_ended_says_nothing_any_more() -> None:
-    story = spoken(backoff=BackOff(1, 1, 1, 0)).watched()
-    story.tell(Exited(CRASH, left_behind=False))
-    assert story.state() is AppState.BACKOFF
-    assert refused(story.ask(Store(b"late"))) is Status.WRONG_STATE
-    assert story.machine.life.stored == b""
-
-
-def test_what_a_warned_application_stores_is_kept() -> None:
-    story = spoken().watched()
-    assert story.wait(T) == WARNED
-    story.done(Store(b"last words"))
-    story.tell(Exited(Ending(0), left_behind=False))
-    story.tell(Spawned(2))
-    assert story.done(Enrol()).ask(Restore()).data == b"last words"
-
-
-# -- the table
-
-
-def test_the_table_of_calls_is_total() -> None:
-    assert set(CALLS) == set(itertools.product(Stage, get_args(FROM_APP)))
-
-
-MESSAGES = [
-    *(Enrol(), Enrol(interval_ms=500, policy="quit+cmap"), Enrol(policy="restart+quorum"), Enrol(policy="nonsense")),
-    *(StartWatch(), StopWatch(), Beat(), AskMe(), SetWarnSignal(10), Store(b"x"), Store(b""), Restore(), MarkFailed()),
-]
-steps = st.one_of(
-    st.sampled_from(MESSAGES),
-    st.floats(0.01, 3),
-    st.booleans(),
-    st.just("ends"),
-)
-
-
-@given(st.lists(steps, max_size=40), st.sampled_from([0.0, 0.5, 2.0]))
-@settings(max_examples=150, deadline=None)
-def test_every_request_is_answered_once_and_nobody_is_watched_unasked(said: list[Any], interval: float) -> None:
-    story = spoken(interval=interval)
-    answered: list[int] = []
-    asked: list[int] = []
-
-    def note(effects: list[Effect]) -> None:
-        answered.extend(
-            each.message.request
-            for each in effects
-            if isinstance(each, Answer) and isinstance(each.message, Done | Refused | Enrolled | Stored)
-        )
-        for each in effects:
-            if isinstance(each, Start):
-                story.tell(Spawned(each.instance))
-            assert not (isinstance(each, Signal) and life.stage in (Stage.REGISTERED, Stage.WAITING)), (
-                "who is not watched was warned"
-            )
-
-    life = story.machine.life
-    for step in said:
-        match step:
-            case float():
-                note(story.wait(step))
-            case bool():
-                note(story.tell(QuorumChanged(step)))
-            case "ends":
-                note(story.tell(Exited(CRASH, left_behind=False)))
-            case _:
-                request = next(story.requests)
-                if not isinstance(step, Beat):
-                    asked.append(request)
-                note(story.tell(Called(Caller("one", 5, request), step)))
-    assert len(answered) == len(set(answered))
-    assert set(answered) <= set(asked)
-    unanswered = [number for number in asked if number not in answered]
-    assert len(unanswered) <= 1 + life.instance, "at most one start for each instance waits for quorum"
-
-
-# -- the words of a policy
-
-
-@pytest.mark.parametrize("recovery", list(Recovery))
-@pytest.mark.parametrize("quorum", [False, True])
-@pytest.mark.parametrize("cmap", [False, True])
-def test_a_policy_is_read_as_it_is_written(recovery: Recovery, quorum: bool, cmap: bool) -> None:
-    words = Words(recovery, quorum, cmap)
-    assert Words.parse(str(words)) == words
-
-
-@pytest.mark.parametrize("text", ["", "restart+", "+quorum", "restart+quorum+quorum", "quorum", "restart,cmap", "stop"])
-def test_what_is_no_policy_is_refused(text: str) -> None:
-    with pytest.raises(InvalidArgument, match="restart or quit would be accepted"):
-        Words.parse(text)
-
-
-def test_the_policy_that_an_application_asks_for_changes_nothing_else() -> None:
-    story = Story().machine.life.policy
-    asked = story.as_asked(Words(Recovery.QUIT, cmap=True), 0.25)
-    assert (asked.recovery, asked.cmap, asked.interval, asked.quorum) == (Recovery.QUIT, True, 0.25, Quorum.IGNORED)
-    assert (asked.stop_timeout, asked.intensity, asked.backoff) == (story.stop_timeout, story.intensity, story.backoff)
