@@ -8,6 +8,10 @@ import time
 from collections.abc import Mapping
 
 
+STOP_EXTENSION_SECONDS = 30
+"""How long a stop that makes progress may take from now on, whatever `TimeoutStopSec` says."""
+
+
 class ServiceManager:
     """The service manager, if there is one; otherwise every call does nothing.
 
@@ -38,6 +42,10 @@ class ServiceManager:
     def stopping(self, status: str) -> None:
         """The node stops."""
         self._tell("STOPPING=1", f"STATUS={status}")
+
+    def still_stopping(self) -> None:
+        """The stop makes progress."""
+        self._tell(f"EXTEND_TIMEOUT_USEC={STOP_EXTENSION_SECONDS * 1_000_000}")
 
     def alive(self) -> None:
         """The loop turns."""

@@ -37,6 +37,7 @@ from ...ipc.messages.control import (
     ReloadRequest,
     ShutdownRequest,
     StatusRequest,
+    StillStopping,
 )
 from ...ipc.paths import CPG_SOCKET, EXECUTIVE_SOCKET, KEEPER_LOCK, QUORUM_SOCKET, SAM_SOCKET, TOTEM_SOCKET
 from ...ipc.server import Closed, Server
@@ -195,6 +196,8 @@ class Executive:
         if isinstance(message, FROM_CHILD):
             if self._family.spec(session.role) is None:
                 raise AccessDenied("this message is for processes of the executive's own")
+            if isinstance(message, StillStopping) and self._family.is_stopping:
+                self._service_manager.still_stopping()
             self._family.received(session.role, message)
             return
         if len(self._requests) >= REQUESTS_AT_ONCE_MAX:

@@ -83,6 +83,8 @@ class FakeChild:
 
     async def stop(self) -> None:
         self.note("stops")
+        if self.mode == "takes its time":
+            self.context.still_stopping()
         if self.mode == "stubborn":
             await asyncio.Event().wait()
 

@@ -27,10 +27,11 @@ def test_what_is_said(manager: socket.socket) -> None:
     service.status("working")
     service.alive()
     service.stopping("asked to")
-    said = [manager.recv(1000).decode() for _ in range(5)]
+    service.still_stopping()
+    said = [manager.recv(1000).decode() for _ in range(6)]
     assert said[0] == "READY=1\nSTATUS=node 1"
     assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", said[1])
-    assert said[2:] == ["STATUS=working", "WATCHDOG=1", "STOPPING=1\nSTATUS=asked to"]
+    assert said[2:] == ["STATUS=working", "WATCHDOG=1", "STOPPING=1\nSTATUS=asked to", "EXTEND_TIMEOUT_USEC=30000000"]
     service.close()
     service.alive()
 

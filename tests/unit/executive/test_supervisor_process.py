@@ -279,7 +279,7 @@ def test_the_service_manager_is_told_when_all_serve(node: FakeNode) -> None:
         node.wait(lambda: "sam starts" in node.events, "the last one starts")
         node.signal(signal.SIGHUP)  # a reload is no sign of readiness
         node.wait(lambda: "Config reload requested" in node.log, "the reload")
-        node.mode("sam", "")
+        node.mode("sam", "takes its time")
         os.kill(node.pids()["sam"], signal.SIGKILL)
         said: list[str] = []
         while not said or not said[-1].startswith("READY=1"):
@@ -289,6 +289,8 @@ def test_the_service_manager_is_told_when_all_serve(node: FakeNode) -> None:
         assert "sam key 0 token 1650" in node.events
         node.signal(signal.SIGTERM)
         while not said[-1].startswith("STOPPING=1"):
+            said.append(manager.recv(1000).decode())
+        while not said[-1].startswith("EXTEND_TIMEOUT_USEC="):
             said.append(manager.recv(1000).decode())
     assert node.exit_code() == 0
 
