@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Mapping
 
-
 STOP_EXTENSION_SECONDS = 30
 """How long a stop that makes progress may take from now on, whatever `TimeoutStopSec` says."""
 
