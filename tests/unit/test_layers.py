@@ -119,9 +119,10 @@ LAYERS = (
             "batches",
             "events",
             "lookup",
-            "transfers",
         )
     ),
+    # It puts messages together in memory of the kernel's, and opens no file.
+    Layer("services.cpg.transfers", (*VOCABULARY, "ipc.codec", "ipc.messages", "services"), WORLD - {"mmap"}),
     Layer(
         "services.quorum",
         (
@@ -140,9 +141,11 @@ LAYERS = (
         Layer(f"services.replica.{name}", (*VOCABULARY, "services.cpg.events", "services.replica"), WORLD)
         for name in (
             *("census", "core", "decision", "donor", "effects", "errors", "follower", "history", "machine", "messages"),
-            *("line_view", "mapping", "pending", "policy", "roster", "transfer", "turns", "view"),
+            *("mapping", "pending", "policy", "roster", "transfer", "turns", "view"),
         )
     ),
+    # It names places in a line that nobody has had before.
+    Layer("services.replica.line_view", (*VOCABULARY, "services.cpg.events", "services.replica"), WORLD - {"secrets"}),
     Layer("sam", ("ipc", "executive.runtime", "executive.config.model", "services.cpg", "services.quorum", "aio")),
     *(
         Layer(f"sam.{name}", (*VOCABULARY, "ipc.messages", "sam"), WORLD)
