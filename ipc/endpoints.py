@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import zmq
 
@@ -66,16 +66,10 @@ class Credentials(NamedTuple):
         return cls(int(uid), int(gid), int(pid))
 
 
-_context: zmq.Context[zmq.Socket[bytes]] | None = None
-_context_pid = 0
+class _Context(zmq.Context[zmq.Socket[bytes]]):
+    """Of which `instance` keeps one for each process, a forked one too; the application's own is left alone."""
 
-
-def _zmq_context() -> zmq.Context[zmq.Socket[bytes]]:
-    """The process's context; a fork gets its own, since a context does not survive one."""
-    global _context, _context_pid
-    if _context is None or _context_pid != os.getpid():
-        _context, _context_pid = zmq.Context(), os.getpid()
-    return _context
+    _instance: Any = None
 
 
 def _ipc_url(path: Path) -> str:
@@ -87,7 +81,7 @@ def _ipc_url(path: Path) -> str:
 
 
 def _new_socket(kind: int) -> zmq.Socket[bytes]:
-    socket = _zmq_context().socket(kind)
+    socket = _Context.instance().socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, 0)  # memory is bounded by byte credit, not by counting messages
     socket.setsockopt(zmq.RCVHWM, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 HELLO_AGAIN_SECONDS = 0.5
-"""How long the first hello may go unanswered before the connection is made anew; each further one twice as long."""
+"""How long the first hello may go unanswered before it is said again; each further one twice as long."""
 
 HELLO_AGAIN_SECONDS_MAX = 10.0
 """The longest of these waits.  A server that was away is not waited for so long: the hello lies in the socket, which
