@@ -8,6 +8,7 @@ thrown away with everything queued in it, so no message meant for the old server
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections import deque
@@ -142,15 +143,16 @@ class BlockingConnection(Generic[M]):
             raise box.error
         return box.reply
 
-    def pump(self, timeout: float | None) -> list[Happening]:
+    def pump(self, timeout: float | None, enough: float = math.inf) -> list[Happening]:
         """What has happened since the last call; waits at most *timeout* seconds for something (None: for ever).
 
-        Returns an empty list when nothing did.  A server that died is noticed here, and connected to again.
+        Returns an empty list when nothing did.  A server that died is noticed here, and connected to again.  After
+        *enough* bytes what else has arrived is left for the next call.
         """
         deadline = Deadline(timeout)
         while not self._happenings:
             last = deadline.passed
-            self._turn(deadline.left)
+            self._turn(deadline.left, enough)
             if last:
                 break
         happenings = list(self._happenings)
@@ -177,15 +179,16 @@ class BlockingConnection(Generic[M]):
 
     # -- one turn: wait, take everything, notice a death
 
-    def _turn(self, timeout: float | None) -> None:
-        """Wait once, at most *timeout* seconds, and act on everything that is there then."""
+    def _turn(self, timeout: float | None, enough: float = math.inf) -> None:
+        """Wait once, at most *timeout* seconds, and act on everything that is there then, or on *enough* bytes."""
         self._check_process()
         if self._endpoint is None:
             raise ConnectionLost(f"the connection to {self._path} is closed")
         pause = max(0.0, self._next_beat - time.monotonic())
         also = () if self._server_pidfd is None else (self._server_pidfd,)
         ready = self._endpoint.wait(pause if timeout is None else min(timeout, pause), also)
-        while self._endpoint is not None and (frames := self._endpoint.take()) is not None:
+        while enough > 0 and self._endpoint is not None and (frames := self._endpoint.take()) is not None:
+            enough -= sum(map(len, frames))
             self._receive(frames)
         if self._server_pidfd in ready:
             self._reconnect(ConnectionLost(f"{self._path}: the server died"))

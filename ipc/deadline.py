@@ -8,12 +8,12 @@ import time
 class Deadline:
     """*timeout* seconds from now; None is never."""
 
-    __slots__ = ("_at", "looked", "timeout")
+    __slots__ = ("_at", "looks", "timeout")
 
     def __init__(self, timeout: float | None) -> None:
         self.timeout = timeout
-        self.looked = False
-        """For waits that look once more when the time is over: that has been done."""
+        self.looks = 0
+        """For waits that look once more when the time is over: how often they have."""
         self._at = None if timeout is None else time.monotonic() + timeout
 
     @property

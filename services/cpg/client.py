@@ -9,6 +9,7 @@ one send, which is several times faster.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,6 +32,13 @@ from .view import CONNECT_SECONDS, ROLE, SERVICE_NAME, ClientView, socket_path
 
 LOOK_EVERY = 256
 """A program that only sends takes what arrives after so many messages: credit, and the news that it is away."""
+
+ENOUGH_BYTES = 1024 * 1024
+"""A program that reads event by event takes so much of what has arrived at a time.  The rest stays with libzmq, so that
+a long backlog is not in memory twice."""
+
+LOOKS_MAX = 2
+"""Looks at what has arrived when the time is over: at some of it, which is enough for most, and at all of it."""
 
 
 class Client(ClientView):
@@ -254,13 +262,15 @@ class Client(ClientView):
             self._update_readiness()
 
     def _wait(self, deadline: Deadline, otherwise: str) -> None:
-        """Take what arrives before the deadline.  Once that has passed, look once more; then raise TimeoutError."""
+        """Take some of what arrives before the deadline.  Once that has passed, look at some more, and then at all that
+        is there; then raise TimeoutError.
+        """
         if deadline.passed:
-            if deadline.looked:
+            if deadline.looks == LOOKS_MAX:
                 raise TimeoutError(f"{otherwise} within {deadline.timeout} s")
-            deadline.looked = True
+            deadline.looks += 1
         self._send()
-        self._pump(deadline.left)
+        self._pump(deadline.left, math.inf if deadline.looks == LOOKS_MAX else ENOUGH_BYTES)
 
     def _look(self) -> None:
         """Take what has arrived."""
@@ -268,9 +278,9 @@ class Client(ClientView):
         if self._connection.has_input():
             self._pump(0.0)
 
-    def _pump(self, timeout: float | None) -> int:
+    def _pump(self, timeout: float | None, enough: float = math.inf) -> int:
         self._unlooked = 0
-        happenings = self._connection.pump(timeout)
+        happenings = self._connection.pump(timeout, enough)
         for happening in happenings:
             match happening:
                 case Arrived(message, payload):

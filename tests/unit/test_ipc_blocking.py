@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from typing import Any
 import pytest
 from totemd.ipc.blocking import BlockingConnection, Happening, Lost
 from totemd.ipc.channel import Arrived, Opened, Rejected
+from totemd.ipc.codec import encode
 from totemd.ipc.errors import AccessDenied, ConnectionLost, NotFound, OperationFailed
 from totemd.ipc.messages.control import FROM_CHILD, GroupsQuestion, MetricsQuestion, Pong, Ready, RingQuestion
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 SERVER = """
 import asyncio, pathlib, sys
@@ -113,6 +115,17 @@ def test_a_request_gets_its_reply_and_the_rest_is_kept(served: Served) -> None:
     assert connection.has_input()
     assert connection.pump(0) == [Arrived(Pong(7), [])]
     assert connection.pump(0.01) == []
+
+
+def test_what_is_more_than_enough_is_left_where_it_is(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = served.connection()
+    connection.open(DEADLINE)
+    arrived = deque([encode(Pong(number)), bytes(1_000)] for number in range(7))
+    monkeypatch.setattr(connection._endpoint, "take", lambda: arrived.popleft() if arrived else None)
+    counts = [len(connection.pump(0, enough)) for enough in (1, 1_000, 1_050, 2_500)]
+    assert counts == [1, 1, 2, 3] and not arrived
+    arrived += [[encode(Pong(8)), bytes(1_000)]] * 9
+    assert len(connection.pump(0)) == 9
 
 
 def test_a_refusal_is_raised_and_silence_ends_in_time(served: Served) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from fakering import FakeRing
 from totemd import Client, ConfigChange, Event, Group, Message
 
-DEADLINE = 15.0
+DEADLINE = 45.0
 """Seconds after which a test gives up waiting."""
 
 

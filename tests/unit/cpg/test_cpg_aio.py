@@ -196,7 +196,7 @@ def test_groups_parts_pending_and_the_initial_ring(pair: Rig) -> None:
             totemd.aio.Client(pair.run_dirs[1]) as client,
             client.join("all", initial_ring=True) as group,
         ):
-            assert await client.groups(timeout=5) == {"all": (me,)}
+            assert await client.groups(timeout=DEADLINE) == {"all": (me,)}
             assert await client.membership("all") == (me,) and await client.membership("none") == ()
             assert [type(event).__name__ for event in await receive(group, 2)] == ["ConfigChange", "RingChange"]
             assert group.room == totemd.MESSAGE_BYTES_MAX
