@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from .children import Children
 from .events import Ending
-from .launch import Launch
+from .launch import EXIT_FAILED, Launch, NotStarted
 from .probe import Probe, kill_all
 
 SHELL = "/bin/sh"
@@ -36,18 +36,7 @@ class Helper:
             launch.NotStarted: it cannot be started.
         """
         loop = asyncio.get_running_loop()
-        reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.set_blocking(writing, True)
-            launch = replace(self._launch, command=(SHELL, "-c", command))
-            pid = launch.spawn(environment, {0: nothing, 1: writing, 2: writing})
-        except BaseException:
-            os.close(reading)
-            raise
-        finally:
-            os.close(nothing)
-            os.close(writing)
+        pid, reading = self._start(command, environment)
         output = bytearray()
         ended: asyncio.Future[Ending] = loop.create_future()
         self._children.help(pid, lambda ending: None if ended.done() else ended.set_result(ending))
@@ -63,6 +52,23 @@ class Helper:
             os.close(reading)
             if not ended.done():
                 kill_all(lambda: self._probe.trees([pid]))
+
+    def _start(self, command: str, environment: Mapping[bytes, bytes]) -> tuple[int, int]:
+        """Its pid, and where its output is read."""
+        launch = replace(self._launch, command=(SHELL, "-c", command))
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            try:
+                reading, writing = os.pipe2(os.O_CLOEXEC)
+                ours.callback(os.close, reading)
+                theirs.callback(os.close, writing)
+                nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+                theirs.callback(os.close, nothing)
+            except OSError as error:
+                raise NotStarted(EXIT_FAILED, f"{command}: {error.strerror}") from None
+            os.set_blocking(reading, False)
+            pid = launch.spawn(environment, {0: nothing, 1: writing, 2: writing})
+            ours.pop_all()
+            return pid, reading
 
 
 def _read(fd: int, output: bytearray) -> None:

@@ -75,10 +75,13 @@ class Launch:
         Raises:
             NotStarted: it cannot be started.
         """
-        with self._surroundings():
-            if self.identity is None and self.niceness is None and not self.limits:
-                return self._spawn(environment, descriptors)
-            return self._fork(environment, descriptors)
+        try:
+            with self._surroundings():
+                if self.identity is None and self.niceness is None and not self.limits:
+                    return self._spawn(environment, descriptors)
+                return self._fork(environment, descriptors)
+        except OSError as error:  # no descriptor is to be had
+            raise NotStarted(EXIT_FAILED, f"{self.command[0]}: {error.strerror}") from None
 
     def _spawn(self, environment: Mapping[bytes, bytes], descriptors: Mapping[int, int]) -> int:
         group: dict[str, Any] = {"setpgroup": 0} if self.own_group and not self.own_session else {}

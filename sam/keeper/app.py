@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...executive.config.model import AppEntry
@@ -116,5 +115,3 @@ def in_full(app: App, policy: str, interval_ms: int, log: str, limits: Limits) -
 
 HIDDEN = frozenset({"env"})
 """Options whose values are not told: they often hold passwords."""
-
-Clock = Callable[[], float]
