@@ -260,7 +260,8 @@ def peers(arguments: argparse.Namespace) -> dict[str, Any]:
         counts = ",".join(map(str, arguments.counts))
         command = [sys.executable, str(Path(arguments.peers) / "peer_supervision.py"), "--json", str(file)]
         only = ["--only", arguments.only] if arguments.only else []
-        subprocess.run([*command, "--jobs", jobs, "--counts", counts, "--secs", str(arguments.secs), *only], check=True)
+        lengths = ["--kills", str(arguments.kills), "--secs", str(arguments.secs)]
+        subprocess.run([*command, "--jobs", jobs, "--counts", counts, *lengths, *only], check=True)
         found: dict[str, Any] = json.loads(file.read_text())["supervisors"]
         return found
 
