@@ -10,6 +10,9 @@ from ...ipc.messages.control import CmapDeleteRequest, CmapReply, CmapRequest, C
 from .asking import Options, command
 from .showing import print_json
 
+EFFECTIVE = "runtime.config."
+"""Begins the keys of values that hold, whether the configuration has them or not."""
+
 
 @click.group("cmap")
 def cmap() -> None:
@@ -34,7 +37,9 @@ def get(options: Options, keys: tuple[str, ...]) -> None:
     missing = [key for key in keys if key not in reply.values]
     _print(options, {key: reply.values[key] for key in keys if key in reply.values})
     if missing:
-        raise NotFound(f"Can't get key {', '.join(missing)}: there is no such key")
+        effective = [f"{EFFECTIVE}{key}" for key in missing if f"{EFFECTIVE}{key}" in reply.values]
+        hint = f"; the value that holds is that of {', '.join(effective)}" if effective else ""
+        raise NotFound(f"Can't get key {', '.join(missing)}: there is no such key{hint}")
 
 
 @command("set")

@@ -155,6 +155,8 @@ def test_cmap_list_and_get(totemctl: Totemctl) -> None:
 def test_cmap_get_of_what_is_not_there(totemctl: Totemctl) -> None:
     done = totemctl("cmap", "get", "totem.token", "no.such", "key")
     assert done == Done(1, "totem.token (u32) = 1000\n", "totemctl: Can't get key no.such, key: there is no such key\n")
+    told = totemctl("cmap", "get", "totem.hold").err
+    assert told.endswith("there is no such key; the value that holds is that of runtime.config.totem.hold\n")
 
 
 def test_top_once(totemctl: Totemctl) -> None:
