@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from totemd.executive.totem.core.adaptation import VISITS_MIN, FrameSize, Requests
+from totemd.executive.totem.core.adaptation import VISITS_MIN, FrameSize, Repeats, Requests
 
 MOST = 16
 
@@ -96,3 +96,34 @@ def test_what_comes_twice_much_later_was_somebody_elses_wish() -> None:
     for _ in range(10):
         requests.came_again(7, most=5)
     assert [requests.visit([9], most=5) for _ in range(VISITS_MIN)] == [[], [9]]
+
+
+def test_a_frame_that_is_asked_for_again_is_left_to_others_longer_each_time() -> None:
+    repeats, sent = Repeats(), []
+    for request in range(12):
+        if not repeats.is_for_others(7):
+            repeats.sent(7, others=2)
+            sent.append(request)
+    assert sent == [0, 2, 5, 8, 11]
+    assert not repeats.is_for_others(8), "each frame for itself"
+    repeats.release(7)
+    assert not repeats.is_for_others(7)
+
+
+def test_who_alone_can_send_a_frame_again_does_so_each_time() -> None:
+    repeats = Repeats()
+    for _ in range(5):
+        assert not repeats.is_for_others(7)
+        repeats.sent(7, others=0)
+
+
+def test_a_member_that_does_not_hear_the_next_ones_is_served_by_those_behind_them() -> None:
+    members = [Repeats() for _ in range(5)]
+    served = set[int]()
+    for _ in range(30):
+        for number, repeats in enumerate(members):
+            if not repeats.is_for_others(1):
+                repeats.sent(1, others=4)
+                served.add(number)
+                break
+    assert served == {0, 1, 2, 3, 4}

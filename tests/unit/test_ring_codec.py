@@ -102,6 +102,8 @@ RING = RingId(8, 1)
         CommitToken(RING, 0, 2, (1,), (MemberEntry(RING, 0, 0, False),) * 2),
         Mcast(RING, 0, 1, Guarantee.AGREED, False, b""),
         MergeDetect(RingId(1, 0)),
+        MergeDetect(RING, (3, 2)),
+        MergeDetect(RING, (2, 3), (3, 2)),
     ],
 )
 def test_contradictions_are_refused(packet: AnyPacket) -> None:

@@ -125,23 +125,49 @@ def test_back_off_doubles_is_bounded_and_is_forgotten_after_a_good_while_togethe
     assert not backoff.ignores(2, 42.0)
 
 
-def test_a_link_that_was_broken_and_works_again_ends_the_back_off_once() -> None:
+def test_links_that_were_broken_and_work_again_end_the_back_off_once() -> None:
     backoff = MergeBackoff(first=8.0, longest=50.0)
-    assert not backoff.link_seen(2, 0.0, mutual=True, after_silence=True)  # nobody backs off from it
-    for mutual, after_silence in ((False, False), (False, True), (True, True)):
-        backoff.installed([1, 2], [], 0.0)
-        backoff.installed([1], [2], 0.0)
-        assert not backoff.link_seen(2, 1.0, mutual=True, after_silence=False)  # it worked all the time
-        assert backoff.ignores(2, 2.0)
-        mended = backoff.link_seen(2, 2.0, mutual=mutual, after_silence=after_silence)
-        assert mended is mutual and backoff.ignores(2, 2.0) is not mutual
-        if not mended:
-            assert backoff.link_seen(2, 3.0, mutual=True, after_silence=False)
-        assert not backoff.ignores(2, 3.0)
-        assert not backoff.link_seen(2, 3.0, mutual=True, after_silence=False)
+    assert not backoff.link_seen(2, 0.0, apart=False, after_silence=True), "nobody backs off from it"
+    backoff.installed([1], [2], 0.0)
+    assert not backoff.link_seen(2, 1.0, apart=False, after_silence=False), "they worked all the time"
+    assert backoff.ignores(2, 1.0)
+    assert backoff.link_seen(2, 2.0, apart=False, after_silence=True), "it was silent"
+    assert not backoff.ignores(2, 2.0)
+    assert not backoff.link_seen(2, 3.0, apart=False, after_silence=False), "once"
     backoff.installed([1, 2], [], 4.0)
     backoff.installed([1], [2], 5.0)
-    assert backoff.ignores(2, 5.0 + 49.0)  # what was learnt about the node stays
+    assert backoff.ignores(2, 5.0 + 15.0), "what was learnt about the node stays"
+    for at in (6.0, 14.0):
+        assert not backoff.link_seen(2, at, apart=True, after_silence=False)
+    assert backoff.link_seen(2, 15.0, apart=False, after_silence=False), "the rings were apart for long enough"
+    backoff.installed([1, 2], [], 16.0)
+    backoff.installed([1], [2], 17.0)
+    assert not backoff.link_seen(2, 18.0, apart=True, after_silence=False)
+    assert not backoff.link_seen(2, 19.0, apart=False, after_silence=False), "for a moment only: no proof"
+    assert backoff.ignores(2, 19.0)
+
+
+def test_a_ring_that_is_apart_is_left_alone_until_that_changes() -> None:
+    backoff = MergeBackoff(first=2.0, longest=50.0)
+    backoff.link_seen(2, 0.0, apart=True, after_silence=False)
+    assert not backoff.ignores(2, 0.0), "nobody has failed with it yet"
+    backoff.installed([1, 3], [2], 0.0)
+    backoff.link_seen(2, 1.0, apart=True, after_silence=False)
+    assert backoff.ignores(2, 1_000.0) and not backoff.ignores_joins(2, 1_000.0)
+    assert not backoff.link_seen(2, 1_000.0, apart=False, after_silence=False), "the back-off was over anyway"
+    assert not backoff.ignores(2, 1_000.0)
+
+
+def test_joins_of_the_attempt_before_are_told_from_those_of_a_new_one() -> None:
+    backoff = MergeBackoff(first=2.0, longest=50.0, unaware=3.0)
+    assert not backoff.is_unaware(2, (1, 2, 3), 0.0)
+    backoff.installed([1, 3], [2], 0.0)
+    assert backoff.is_unaware(2, (1, 2, 3), 2.9) and backoff.is_unaware(2, (1, 2, 3, 4), 2.9)
+    assert not backoff.is_unaware(2, (1, 2, 3), 3.0), "it has noticed by now"
+    assert not backoff.is_unaware(2, (2,), 1.0) and not backoff.is_unaware(2, (1, 2), 1.0), "it was started again"
+    assert not backoff.is_unaware(3, (1, 2, 3), 1.0), "it was not excluded"
+    backoff.link_seen(2, 1.0, apart=True, after_silence=False)
+    assert not backoff.is_unaware(2, (1, 2, 3), 1.0), "it has a ring of its own"
 
 
 def test_a_deaf_node_is_kept_away_with_its_joins_until_it_has_been_well_for_long() -> None:

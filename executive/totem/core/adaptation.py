@@ -96,3 +96,32 @@ class Requests:
         """A frame came that is here already."""
         if self._asked.pop(seq, 0):
             self._enough = min(most, self._enough + PREMATURE_STEP)
+
+
+class Repeats:
+    """Whose turn it is to send a frame again: ours, or, when ours did not help, somebody else's.
+
+    The first member behind one that misses a frame would else answer it for ever, over a link that may be broken, and
+    the one that does not hear that member, but all the others, would be given up.
+    """
+
+    def __init__(self) -> None:
+        self._turns: dict[int, tuple[int, int]] = {}
+        """Number -> how often we have sent the frame again, and how many more requests are left to others."""
+
+    def is_for_others(self, seq: int) -> bool:
+        """The frame is asked for: whether somebody else is to send it, who has been asked less often."""
+        times, left = self._turns.get(seq, (0, 0))
+        if left:
+            self._turns[seq] = times, left - 1
+        return left > 0
+
+    def sent(self, seq: int, others: int) -> None:
+        """We send it; *others*: members that could do so instead, but for who asks."""
+        times = self._turns.get(seq, (0, 0))[0] + 1
+        self._turns[seq] = times, min(times, others)
+
+    def release(self, up_to: int) -> None:
+        """Everybody has what is numbered up to here."""
+        if self._turns:
+            self._turns = {seq: turn for seq, turn in self._turns.items() if seq > up_to}

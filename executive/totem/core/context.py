@@ -14,9 +14,10 @@ from typing import Final
 
 from ....ipc.ids import RingId
 from ..wire.packets import NOBODY, AnyPacket, CommitToken, Join, Mcast, Token
-from .adaptation import FrameSize, Requests
+from .adaptation import FrameSize, Repeats, Requests
 from .assembly import Assembler
 from .backoff import MergeBackoff
+from .earshot import Earshot
 from .effects import Effect, Fact, Level, Multicast, Scope, Unicast
 from .flow import FlowAccount, units
 from .outbox import Outbox
@@ -143,6 +144,7 @@ class Rotation:
     """How long that had lasted at the last visit."""
     laggard: int = NOBODY
     """Who held it back then."""
+    repeats: Repeats = field(default_factory=Repeats)
     requests: Requests = field(default_factory=Requests)
     rhythm: Rhythm = field(default_factory=Rhythm)
     waking: bool = False
@@ -181,9 +183,6 @@ class Suspect:
     """When the next probe, or the verdict, is due."""
 
 
-SILENT_MERGES: Final = 5
-"""Merge intervals without a word after which a link counts as silent, if that is longer than a token timeout."""
-
 SELF_TOKEN_PACE: Final = 0.001
 """Seconds that a token of a ring of one takes to come round when there is nothing to do."""
 
@@ -213,9 +212,9 @@ class RingContext:
             2 * parameters.token,
             parameters.merge_backoff_max or 16 * parameters.token,
             RELAPSE_TIMEOUTS * parameters.token,
+            parameters.token + parameters.consensus,
         )
-        self.heard: dict[int, float] = {}
-        """When each other node was last heard."""
+        self.earshot = Earshot(parameters.token, parameters.merge)
         self.effects: list[Effect] = []
         self.loopback: deque[Token | CommitToken] = deque()
         """Tokens of a ring of one, on their way to ourselves."""
@@ -237,6 +236,7 @@ class RingContext:
             datagram_bytes=self.parameters.datagram_bytes,
             store_frames_max=self.parameters.store_frames_max,
         )
+        self.earshot.reconfigure(parameters.token, parameters.merge)
         flow = self.rotation.flow
         flow.window_min, flow.per_visit_min = parameters.window_size, parameters.max_messages
         flow.growth_max, flow.growth = parameters.window_growth, 1.0
@@ -252,11 +252,6 @@ class RingContext:
     def store(self) -> FrameStore:
         """The store that the current ring's numbers refer to."""
         return self.recovery.store if self.recovery is not None else self.installed.store
-
-    @property
-    def silence(self) -> float:
-        """Seconds after which a node that says nothing is out of earshot."""
-        return max(self.parameters.token, SILENT_MERGES * self.parameters.merge)
 
     @property
     def is_representative(self) -> bool:

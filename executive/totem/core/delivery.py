@@ -74,8 +74,7 @@ def install(ring: RingContext, now: float) -> None:
     ring.episode = Episode(members)
     ring.state = RingState.OPERATIONAL
     ring.rotation.unchanged_visits = 0
-    if ring.is_representative:
-        ring.timers.arm(Timer.MERGE, now + ring.parameters.merge)
+    ring.timers.arm(Timer.MERGE, now + ring.parameters.merge)
 
 
 def _close_old_ring(ring: RingContext, old: Installed, delivered_by_somebody: int) -> None:

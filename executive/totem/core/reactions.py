@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..wire.packets import NODES_MAX, Alive, CommitToken, HoldCancel, Join, Mcast, MergeDetect, Packet, Probe, Token
+from ..wire.packets import Alive, CommitToken, HoldCancel, Join, Mcast, MergeDetect, Packet, Probe, Token
 from .context import GatherReason, RingContext, RingState
 from .effects import Level, Multicast, Scope
 from .membership import (
@@ -101,7 +101,8 @@ def frame_while_recovering(ring: RingContext, frame: Mcast, sender: int, now: fl
 
 
 def merge_detect_while_operational(ring: RingContext, packet: MergeDetect, sender: int, now: float) -> None:
-    """Another ring exists."""
+    """Another ring exists; or a member of ours says whom it hears."""
+    ring.earshot.said(sender, packet, now)
     if packet.ring != ring.ring:
         _look_at_link(ring, packet, sender, now)
         hear_other_ring(ring, packet, sender, now, GatherReason.MERGE)
@@ -109,15 +110,19 @@ def merge_detect_while_operational(ring: RingContext, packet: MergeDetect, sende
 
 def merge_detect_while_gathering(ring: RingContext, packet: MergeDetect, sender: int, now: float) -> None:
     """Somebody else could be in the next ring."""
+    ring.earshot.said(sender, packet, now)
     if packet.ring not in (ring.ring, ring.installed.ring):
         _look_at_link(ring, packet, sender, now)
         hear_candidate(ring, sender, now, GatherReason.MERGE)
 
 
 def _look_at_link(ring: RingContext, packet: MergeDetect, sender: int, now: float) -> None:
-    """Whether a link that did not work, one way or both, works again: then nobody need be backed off from."""
-    after_silence = now - ring.heard.get(sender, now) > ring.silence
-    if ring.backoff.link_seen(sender, now, mutual=ring.me in packet.heard, after_silence=after_silence):
+    """Whether the two rings are apart; if they were, and are not now, nobody need be backed off from any more."""
+    # Our next ring comes after this one, so that its joins are not taken for those of an attempt before it.
+    ring.highest_ring_sequence = max(ring.highest_ring_sequence, packet.ring.sequence)
+    installed = ring.installed
+    apart = ring.earshot.apart(sender, installed.ring, installed.members, now)
+    if ring.backoff.link_seen(sender, now, apart=apart, after_silence=ring.earshot.was_silent(sender, now)):
         ring.count("backoff.link_mended")
 
 
@@ -138,6 +143,8 @@ def hear_candidate(ring: RingContext, sender: int, now: float, because: GatherRe
     """While gathering: consider somebody who was not considered yet."""
     if ring.backoff.ignores(sender, now):
         ring.count("backed_off")
+    elif ring.earshot.cannot_join(sender, ring.episode.proposed, now):
+        ring.count("apart_from_a_candidate")
     elif add_candidate(ring, sender):
         enter_gather(ring, because, now)
 
@@ -147,15 +154,14 @@ def hear_candidate(ring: RingContext, sender: int, now: float, because: GatherRe
 
 def join_while_operational(ring: RingContext, join: Join, sender: int, now: float) -> None:
     """Somebody wants to form a ring with us, or leaves."""
+    members = set(ring.installed.members)
     if ring.me in join.failed:
         # It has given us up and will form its own ring.  Answering would let two halves eject each other for ever.
         ring.count("join.gave_us_up")
-    elif sender in ring.installed.members and join.ring_sequence < ring.ring.sequence:
+    elif sender in members and join.ring_sequence < ring.ring.sequence:
         ring.count("join.older_than_ring")
-    elif join.leaving and sender not in ring.installed.members:
-        ring.count("join.leave_of_outsider")
-    elif sender not in ring.installed.members and ring.backoff.ignores_joins(sender, now):
-        ring.count("join.of_a_deaf_node")
+    elif sender not in members and (because := _outsider_is_ignored(ring, join, sender, now)):
+        ring.count(because)
     else:
         if not join.leaving:
             # Before gathering: a node alone would agree with itself and be half way into a ring of one.
@@ -164,9 +170,29 @@ def join_while_operational(ring: RingContext, join: Join, sender: int, now: floa
         consider_join(ring, join, sender, now)
 
 
+def _outsider_is_ignored(ring: RingContext, join: Join, sender: int, now: float) -> str | None:
+    """Why the join of an outsider is no reason for an operational ring to gather; None if it is one."""
+    members = set(ring.installed.members)
+    if join.leaving:
+        return "join.leave_of_outsider"
+    if ring.backoff.ignores_joins(sender, now):
+        return "join.of_a_deaf_node"
+    if join.ring_sequence < ring.ring.sequence and ring.backoff.is_unaware(sender, join.candidates, now):
+        return "join.of_the_attempt_before"
+    if members & set(join.failed):
+        return "join.gave_a_member_up"
+    if join.candidates != (sender,) and not members & set(join.candidates):
+        return "join.for_others"
+    return None
+
+
 def join_while_gathering(ring: RingContext, join: Join, sender: int, now: float) -> None:
     """The ordinary case: compare, learn, agree."""
-    consider_join(ring, join, sender, now)
+    stranger = sender not in ring.episode.candidates
+    if stranger and ring.earshot.cannot_join(sender, ring.episode.proposed, now):
+        ring.count("join.apart_from_a_candidate")
+    else:
+        consider_join(ring, join, sender, now)
 
 
 def join_while_forming(ring: RingContext, join: Join, sender: int, now: float) -> None:
@@ -289,9 +315,10 @@ def token_overdue(ring: RingContext, now: float) -> None:
 
 def announce_ring(ring: RingContext, now: float) -> None:
     """Timer MERGE: tell everybody that this ring exists, busy or not, since its data reach only its members."""
-    members = ring.installed.members
-    heard = sorted(node for node, at in ring.heard.items() if node not in members and now - at <= ring.silence)
-    ring.emit(Multicast(MergeDetect(ring.ring, tuple(heard[:NODES_MAX])), Scope.ALL))
+    members, first = ring.installed.members, ring.is_representative
+    packet = ring.earshot.merge_detect(ring.ring, members, now, first=first)
+    if packet is not None:
+        ring.emit(Multicast(packet, Scope.ALL))
     ring.timers.arm(Timer.MERGE, now + ring.parameters.merge)
 
 

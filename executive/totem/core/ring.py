@@ -120,7 +120,7 @@ class Ring:
             context.count("drop.flushed")
         else:
             REACTIONS[context.state, type(packet)](context, packet, sender, now)
-        context.heard[sender] = now
+        context.earshot.heard[sender] = now
 
     def submit(self, submission: Submission, now: float) -> int:
         """Queue a message for the ring; returns its number among this node's submissions since boot."""

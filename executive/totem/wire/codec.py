@@ -61,8 +61,8 @@ def _contradiction(packet: AnyPacket) -> str | None:
             if not _ascending(packet.candidates) or not _ascending(packet.failed):
                 return "a set of nodes is not ascending"
         case MergeDetect():
-            if not _ascending(packet.heard):
-                return "heard is not ascending"
+            if not _ascending(packet.heard) or not _ascending(packet.apart):
+                return "a set of nodes is not ascending"
         case CommitToken():
             if not _ascending(packet.members):
                 return "members are not ascending"

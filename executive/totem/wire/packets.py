@@ -115,6 +115,8 @@ class MergeDetect(Packet, frozen=True, array_like=True, tag=5):
     ring: RingId
     heard: NodeIds = ()
     """Nodes outside the ring that the sender has heard lately."""
+    apart: NodeIds = ()
+    """Those of them that do not hear, or are not heard by, some other member of its ring, as far as it knows."""
 
 
 class HoldCancel(Packet, frozen=True, array_like=True, tag=6):

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from simcluster.mutants_base import Edit, Mutant, everywhere
 from simcluster.node import Node
-from totemd.executive.totem.core import delivery, membership, reactions
+from totemd.executive.totem.core import backoff, delivery, earshot, membership, reactions
 from totemd.executive.totem.core.context import RingContext, RingState
 from totemd.executive.totem.core.effects import Effect, Persist
 from totemd.executive.totem.core.ring import Ring
@@ -161,7 +161,7 @@ MEMBERSHIP = (
         (
             Edit(
                 reactions.join_while_operational,
-                "elif sender in ring.installed.members and join.ring_sequence < ring.ring.sequence:",
+                "elif sender in members and join.ring_sequence < ring.ring.sequence:",
                 "elif False:",
             ),
         ),
@@ -180,6 +180,25 @@ MEMBERSHIP = (
             ),
         ),
         "leftovers_are_strangers.txt",
+    ),
+    Mutant(
+        "hopeless_merges",
+        "a ring tries again and again with one that is apart",
+        0,
+        "story",
+        (Edit(backoff.MergeBackoff.ignores, "record.apart_since is not None", "False"),),
+        "hopeless_merges.txt",
+    ),
+    Mutant(
+        "fellows_not_asked",
+        "nobody cares whether the other members hear a node, too",
+        0,
+        "story",
+        (
+            Edit(earshot._missed_by_any, "word.misses((node,))", "False"),
+            Edit(earshot.Earshot.apart, "not said.apart.isdisjoint(members)", "False"),
+        ),
+        "fellows_not_asked.txt",
     ),
     Mutant(
         "consensus_excludes_nobody",
