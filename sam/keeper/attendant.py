@@ -28,6 +28,7 @@ from ...ipc.messages.keeper import FROM_KEEPER, Declare, Fail, Follow, Kept, Kep
 from ...ipc.paths import KEEPER_LOCK, KEEPER_SOCKET
 
 ROLE = "sam"
+KEEPER_MODULE = __package__
 
 KEEPER_LOG = "keeper.log"
 """Of the run directory: what the keeper has to say about itself."""
@@ -238,6 +239,3 @@ class Attendant:
         if not self._apps:
             with contextlib.suppress(TotemdError):
                 await connection.request(Leave())
-
-
-KEEPER_MODULE = __package__

@@ -129,13 +129,13 @@ class Record:
         names = {entry.name for entry, _ in entries}
         slots = {name: slot for name, slot in self._slots.items() if name in names}
         free = iter(sorted(set(range(len(entries) + len(slots))) - set(slots.values())))
-        for entry, _ in entries:
-            if entry.name not in slots:
-                slots[entry.name] = next(free)
-                os.pwrite(self._lives, bytes(SLOT_BYTES), slots[entry.name] * SLOT_BYTES)
-        kept = KeptEntries(boot_id(), tuple(KeptEntry(entry, slots[entry.name], wanted) for entry, wanted in entries))
         new = self._apps_path.with_suffix(".new")
         try:
+            for entry, _ in entries:
+                if entry.name not in slots:
+                    slots[entry.name] = next(free)
+                    os.pwrite(self._lives, bytes(SLOT_BYTES), slots[entry.name] * SLOT_BYTES)
+            kept = KeptEntries(boot_id(), tuple(KeptEntry(entry, slots[entry.name], want) for entry, want in entries))
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, MODE), "wb") as file:
                 file.write(msgspec.msgpack.encode(kept))
             new.replace(self._apps_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from totemd.executive.config.model import AppEntry
+from totemd.ipc.errors import OperationFailed
 from totemd.ipc.lock import LockFile, holder
 from totemd.sam.keeper import record
 from totemd.sam.keeper.adopt import Traces, created_at, is_still, now
@@ -119,3 +121,18 @@ def test_traces_find_an_instance_and_what_it_left_behind(tmp_path: Path) -> None
     finally:
         main.stdout.close()
         os.kill(child, signal.SIGKILL)
+
+
+def test_no_room_for_what_is_declared_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    first = Record(tmp_path)
+    first.declare([(A, True)])
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        with pytest.raises(OperationFailed, match="No space left on device"):
+            first.declare([(A, True), (B, True)])
+    assert [kept.entry.name for kept, _ in Record(tmp_path).load()] == ["a"]
+    first.declare([(A, True), (B, True)])
+    assert [kept.entry.name for kept, _ in Record(tmp_path).load()] == ["a", "b"]
