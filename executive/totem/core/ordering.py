@@ -37,18 +37,7 @@ def accepts_token(ring: RingContext, token: Token) -> str | None:
 def visit(ring: RingContext, token: Token, now: float) -> None:
     """The token is here: everything that a member does with it, then pass it on."""
     rotation = ring.rotation
-    ring.arm_token_timers(now)
-    ring.count("token.visited")
-    ring.timers.cancel(Timer.HOLD)
-    if rotation.held:
-        _rested(ring)
-    was_away = now - rotation.rhythm.first_passed_at
-    rotation.rhythm.returned(now)
-    rotation.holding = rotation.waking = False
-    rotation.unchanged_visits = rotation.unchanged_visits + 1 if token.highest == rotation.highest else 0
-    rotation.highest = token.highest
-    if ring.parameters.heartbeat:
-        ring.timers.arm(Timer.HEARTBEAT, now + ring.parameters.heartbeat)
+    was_away = _arrived(ring, token, now)
     _free(ring)
     backlog = _backlog(ring)
     allowed = whole_frames(rotation.flow.allowed(token, backlog), ring.frame_datagrams_max)
@@ -75,6 +64,24 @@ def visit(ring: RingContext, token: Token, now: float) -> None:
     _pass_on(ring, visited, now, may_rest=rests)
     if ring.state is RingState.OPERATIONAL:
         deliver_available(ring)
+
+
+def _arrived(ring: RingContext, token: Token, now: float) -> float:
+    """Note that the token is here; returns for how many seconds it was away."""
+    rotation = ring.rotation
+    ring.arm_token_timers(now)
+    ring.count("token.visited")
+    ring.timers.cancel(Timer.HOLD)
+    if rotation.held:
+        _rested(ring)
+    was_away = now - rotation.rhythm.first_passed_at
+    rotation.rhythm.returned(now)
+    rotation.holding = rotation.waking = False
+    rotation.unchanged_visits = rotation.unchanged_visits + 1 if token.highest == rotation.highest else 0
+    rotation.highest = token.highest
+    if ring.parameters.heartbeat:
+        ring.timers.arm(Timer.HEARTBEAT, now + ring.parameters.heartbeat)
+    return was_away
 
 
 def on_repeated_token(ring: RingContext, token: Token, now: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from unittest.mock import patch
@@ -108,12 +108,13 @@ class Cluster:
         for planned in faults:
             if planned.index not in without:
                 self.scheduler.at(planned.time, self._strike, planned)
-        end = options.fault_seconds + LOAD_AFTER_FAULTS
-        self._load: Workload | ScriptedLoad
-        if script is None:
-            self._load = Workload(options, self.scheduler, self.nodes, [planned.time for planned in faults], end)
-        else:
-            self._load = ScriptedLoad(self.scheduler, self.nodes, script.requests)
+        self._load = self._start_load(faults, script)
+
+    def _start_load(self, faults: Sequence[PlannedFault], script: Script | None) -> Workload | ScriptedLoad:
+        if script is not None:
+            return ScriptedLoad(self.scheduler, self.nodes, script.requests)
+        end = self.options.fault_seconds + LOAD_AFTER_FAULTS
+        return Workload(self.options, self.scheduler, self.nodes, [planned.time for planned in faults], end)
 
     def run(self) -> Outcome:
         """Run to the end and check everything."""

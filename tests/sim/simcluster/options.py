@@ -27,9 +27,9 @@ GROUP_SHARE = 0.4
 
 FAULT_SECONDS_LOW, FAULT_SECONDS_HIGH = 3.0, 11.0
 MANY, MANY_SECONDS_HIGH = 8, 5.0
+"""With more nodes than so many, faults end sooner."""
 FORMATION_ROTATIONS = 24
 """Two formations: each two rotations of the commit token, six of recovery, four of the state exchange."""
-"""With more nodes than so many, faults end sooner."""
 
 DIVIDED_SHARE = 0.15
 """Share of the runs in which the network is never whole again."""
