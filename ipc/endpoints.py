@@ -7,6 +7,7 @@ nothing more, and looked at again after every send, because a send may swallow t
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import os
@@ -110,7 +111,7 @@ def _receive(socket: zmq.Socket[bytes]) -> list[bytes | memoryview]:
     return frames
 
 
-class _Drained:
+class _Drained(abc.ABC):
     """A socket whose messages are handed to a callback by the running loop."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
@@ -122,9 +123,9 @@ class _Drained:
         self._loop.add_reader(self._fd, self._drain)
         self._schedule()
 
+    @abc.abstractmethod
     def _take_one(self) -> None:
         """Receive and hand on one message, which is there."""
-        raise AssertionError("a subclass receives")
 
     def _schedule(self) -> None:
         if not self._scheduled and not self._closed:
