@@ -65,7 +65,7 @@ def test_a_killed_application_is_started_again_with_the_next_number(
     instance, pid = first_line(process)
     assert instance == 2
     shown = wait_until(
-        lambda: (app := apps(node).get("killed", {})).get("pid") == pid and app, 10, "sam shows instance 2"
+        lambda: (app := apps(node).get("killed", {})).get("pid") == pid and app, 30, "sam shows instance 2"
     )
     assert {"node_id": 1, "instance": 2, "policy": "restart"}.items() <= shown.items()
 
@@ -79,7 +79,7 @@ def test_sigterm_ends_the_whole_tree(sam_run: Callable[..., subprocess.Popen[str
     family = first_line(process)
     process.terminate()
     process.wait(timeout=30)
-    wait_until(lambda: not any(alive(pid) for pid in family), 5, "the whole family is gone")
+    wait_until(lambda: not any(alive(pid) for pid in family), 30, "the whole family is gone")
 
 
 def test_a_stopped_application_has_failed(sam_run: Callable[..., subprocess.Popen[str]]) -> None:
@@ -99,16 +99,16 @@ def test_the_application_outlives_the_sam_process_and_the_node(
 ) -> None:
     process = sam_run("--name", "survivor")
     _, pid = first_line(process)
-    wait_until(lambda: "survivor" in apps(node), 10, "sam knows it")
+    wait_until(lambda: "survivor" in apps(node), 30, "sam knows it")
     before = node.kill_process("sam")
-    wait_until(lambda: node.status().processes["sam"].pid not in (0, before), 10, "sam is back")
-    wait_until(lambda: apps(node).get("survivor", {}).get("pid") == pid, 15, "it has registered again")
+    wait_until(lambda: node.status().processes["sam"].pid not in (0, before), 30, "sam is back")
+    wait_until(lambda: apps(node).get("survivor", {}).get("pid") == pid, 30, "it has registered again")
     assert alive(pid)
 
 
 def test_a_name_is_unique_on_a_node(node: Node, sam_run: Callable[..., subprocess.Popen[str]]) -> None:
     first_line(sam_run("--name", "single"))
-    wait_until(lambda: "single" in apps(node), 10, "sam knows it")
+    wait_until(lambda: "single" in apps(node), 30, "sam knows it")
     assert sam_run("--name", "single").wait(timeout=30) == 125
 
 
