@@ -79,7 +79,7 @@ def test_a_lock_passes_between_the_two_kinds(pair: Rig, loop: Loop) -> None:
         assert not one.is_held
         theirs, second = waiting()
         assert second > first
-        with pytest.raises(TimeoutError, match="turn|answered"):
+        with pytest.raises(TimeoutError, match=r"turn|answered"):
             one.acquire(0.1)
         follow(one, lambda: len(one._turns.line) == 1)
         assert one.holder == theirs.replica.address
@@ -188,7 +188,7 @@ def test_fences_go_on_above_what_the_protected_thing_has_seen(pair: Rig) -> None
 
 def test_without_a_majority_nobody_gets_it(pair: Rig) -> None:
     with pair.client(1) as client:
-        with pytest.raises(TimeoutError, match="active|joined"):
+        with pytest.raises(TimeoutError, match=r"active|joined"):
             Lock(client, "l-alone", Majority(2), timeout=0.3)
         assert client.join("l-alone", timeout=DEADLINE).members, "the attempt has left the group"
 
@@ -216,7 +216,7 @@ def test_the_oldest_leads_and_the_next_follows(pair: Rig, loop: Loop) -> None:
         leaders.clear()
         again = Leader(client, "l-lead", Available(), on_change=told, timeout=DEADLINE)
         assert again.leader == theirs.replica.address
-        with pytest.raises(TimeoutError, match="turn|answered"):
+        with pytest.raises(TimeoutError, match=r"turn|answered"):
             again.elected(0.1)
         follow(again, lambda: len(again._turns.line) == 2)
         assert select.select([again], [], [], 0)[0] == [] or again.process() >= 0
