@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,10 @@ def trio(shared_cluster: Cluster, request: pytest.FixtureRequest) -> Cluster:
             node.stop()
     shared_cluster.start()
     return shared_cluster
+
+
+@pytest.fixture
+def programs() -> Iterator[ExitStack]:
+    """Kills what the test has started."""
+    with ExitStack() as stack:
+        yield stack

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from contextlib import ExitStack
@@ -15,11 +13,10 @@ from typing import Any
 
 import pytest
 import totemd
-from kit.command import environment
 from kit.full import sized
+from kit.program import KIT, Program
 from totemd.testing import Cluster
 
-PROGRAM = Path(__file__).with_name("kit") / "churner.py"
 PER_NODE = sized(3, 10)
 SECONDS = sized(12, 180)
 KILL_EVERY_SECONDS = 1.5
@@ -29,25 +26,13 @@ Membership = tuple[tuple[int, int], list[list[Any]]]
 """Whose, and what it saw; from its own join on."""
 
 
-class Process:
+class Process(Program):
     """One of them."""
 
     def __init__(self, cluster: Cluster, node_id: int, seed: int, folder: Path) -> None:
         self.node_id, self._result = node_id, folder / f"{seed}.json"
-        command = [sys.executable, str(PROGRAM), str(cluster[node_id].run_dir), str(seed), str(self._result)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
-        )
-        assert self._process.stdout is not None and self._process.stdout.readline() == "ready\n"
-
-    def kill(self) -> None:
-        with self._process:
-            self._process.kill()
-
-    def end(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        assert self._process.wait(60) == 0
+        super().__init__(KIT / "churner.py", cluster[node_id].run_dir, seed, self._result)
+        self.expect("ready")
 
     def memberships(self) -> dict[str, list[Membership]]:
         found: dict[tuple[str, int], list[list[Any]]] = defaultdict(list)
@@ -57,37 +42,36 @@ class Process:
                 found[name, membership].append(event)
         by_group: dict[str, list[Membership]] = defaultdict(list)
         for (name, _), events in found.items():
-            by_group[name].append(((self.node_id, self._process.pid), events))
+            by_group[name].append(((self.node_id, self.pid), events))
         return by_group
 
 
 @pytest.mark.timeout(120 + 3 * SECONDS)
-def test_everybody_saw_the_same(trio: Cluster, tmp_path: Path) -> None:
+def test_everybody_saw_the_same(trio: Cluster, programs: ExitStack, tmp_path: Path) -> None:
     chance, seeds = random.Random(7), itertools.count()
-    with ExitStack() as stack:
 
-        def start(node_id: int) -> Process:
-            process = Process(trio, node_id, next(seeds), tmp_path)
-            stack.callback(process.kill)
-            return process
+    def start(node_id: int) -> Process:
+        process = Process(trio, node_id, next(seeds), tmp_path)
+        programs.callback(process.kill)
+        return process
 
-        running = [start(node.node_id) for node in trio for _ in range(PER_NODE)]
-        everybody = list(running)
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            time.sleep(KILL_EVERY_SECONDS)  # The pace of the faults is part of the test.
-            victim = running.pop(chance.randrange(len(running)))
-            victim.kill()
-            running.append(start(victim.node_id))
-            everybody.append(running[-1])
-        trio[2].kill_process("cpg")
-        trio.wait_for_ring({1, 2, 3})
-        for process in running:
-            process.end()
-        memberships: dict[str, list[Membership]] = defaultdict(list)
-        for process in everybody:
-            for name, found in process.memberships().items():
-                memberships[name] += found
+    running = [start(node.node_id) for node in trio for _ in range(PER_NODE)]
+    everybody = list(running)
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        time.sleep(KILL_EVERY_SECONDS)  # The pace of the faults is part of the test.
+        victim = running.pop(chance.randrange(len(running)))
+        victim.kill()
+        running.append(start(victim.node_id))
+        everybody.append(running[-1])
+    trio[2].kill_process("cpg")
+    trio.wait_for_ring({1, 2, 3})
+    for process in running:
+        process.end()
+    memberships: dict[str, list[Membership]] = defaultdict(list)
+    for process in everybody:
+        for name, found in process.memberships().items():
+            memberships[name] += found
     aligned = 0
     for name, found in memberships.items():
         for who, events in found:

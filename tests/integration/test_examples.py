@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -56,12 +55,6 @@ class Program:
     def kill(self) -> None:
         with self._process:
             self._process.kill()
-
-
-@pytest.fixture
-def programs() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 def start(

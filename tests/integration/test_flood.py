@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,12 +16,11 @@ from typing import Any
 import psutil
 import pytest
 import totemd
-from kit.command import environment
 from kit.full import sized
+from kit.program import KIT, Program
 from totemd.services.cpg.audience import ClientLimits
 from totemd.testing import Cluster, wait_until
 
-PROGRAM = Path(__file__).with_name("kit") / "flood.py"
 GROUP = "flood"
 MESSAGE_BYTES = 8 * 1024
 MEBIBYTE = 1024 * 1024
@@ -41,35 +38,16 @@ FLOOD_BYTES = sized(120 * MEBIBYTE, 512 * MEBIBYTE)
 """What is sent at the least."""
 
 
-class Process:
+class Process(Program):
     """A member on a node."""
 
     def __init__(self, cluster: Cluster, node_id: int, role: str) -> None:
-        command = [sys.executable, str(PROGRAM), str(cluster[node_id].run_dir), GROUP, str(MESSAGE_BYTES), role]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment()
-        )
-        self.pid = self._process.pid
-        assert self.line() == "joined"
+        super().__init__(KIT / "flood.py", cluster[node_id].run_dir, GROUP, MESSAGE_BYTES, role)
+        self.expect("joined")
         self.memory = psutil.Process(self.pid).memory_info().rss
-
-    def line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def say(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
 
     def result(self) -> Any:
         return json.loads(self.line())
-
-    def signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        with self._process:
-            self._process.kill()
 
 
 def peak(pid: int) -> int:
@@ -89,17 +67,11 @@ def cluster() -> Iterator[Cluster]:
         yield made
 
 
-@pytest.fixture
-def members() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
 @pytest.mark.timeout(120 + 3 * SECONDS)
-def test_stopped_readers_are_expelled_and_memory_is_bounded(cluster: Cluster, members: ExitStack) -> None:
+def test_stopped_readers_are_expelled_and_memory_is_bounded(cluster: Cluster, programs: ExitStack) -> None:
     def start(node_id: int, role: str) -> Process:
         process = Process(cluster, node_id, role)
-        members.callback(process.kill)
+        programs.callback(process.kill)
         return process
 
     stopped, idle = start(2, "lazy"), start(2, "lazy")

@@ -3,74 +3,49 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kit.command import environment
 from kit.members import common_order_agrees, repeated
+from kit.program import KIT, Program
 from totemd.testing import Cluster
 
-PROGRAM = Path(__file__).with_name("kit") / "numbered.py"
 VICTIM = 1
 Event = list[Any]
 
 
-class Process:
+class Process(Program):
     """A member on a node."""
 
     def __init__(self, cluster: Cluster, node_id: int, group: str, kind: str, result: Path) -> None:
         self._result = result
-        command = [sys.executable, str(PROGRAM), str(cluster[node_id].run_dir), group, kind, str(result)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment()
-        )
-
-    def expect(self, word: str) -> None:
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline().strip() == word
-
-    def finish(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
+        super().__init__(KIT / "numbered.py", cluster[node_id].run_dir, group, kind, result)
 
     def events(self) -> list[Event]:
-        assert self._process.wait(60) == 0
+        assert self.process.wait(60) == 0
         events: list[Event] = json.loads(self._result.read_text())
         return events
-
-    def kill(self) -> None:
-        with self._process:
-            self._process.kill()
-
-
-@pytest.fixture
-def processes() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 @pytest.mark.parametrize("kind", ["blocking", "asyncio"])
 def test_what_is_missing_is_told_and_nothing_comes_twice(
-    trio: Cluster, processes: ExitStack, tmp_path: Path, kind: str
+    trio: Cluster, programs: ExitStack, tmp_path: Path, kind: str
 ) -> None:
     members = {
         node: Process(trio, node, f"numbered {kind}", kind, tmp_path / f"{node}.json") for node in sorted(trio.nodes)
     }
     for member in members.values():
-        processes.callback(member.kill)
+        programs.callback(member.kill)
         member.expect("joined")
     for process in ("cpg", "totem", "cpg"):
         trio[VICTIM].kill_process(process)
         members[VICTIM].expect("back")
         trio.wait_for_ring(trio.nodes)
     for member in members.values():
-        member.finish()
+        member.say()
     logs = {node: member.events() for node, member in members.items()}
 
     messages = {node: [(each[1], each[2]) for each in log if each[0] == "m"] for node, log in logs.items()}

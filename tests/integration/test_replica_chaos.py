@@ -4,45 +4,19 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kit.command import environment
 from kit.full import sized
+from kit.program import KIT, Program
 from totemd.testing import Cluster, wait_until
 
-PROGRAM = Path(__file__).with_name("kit") / "replica_chaos_main.py"
 FAULTS = sized(5, 60)
 NODES = (1, 2, 3)
 PATIENCE_SECONDS = 60.0
-
-
-class Process:
-    """A replica on a node, whose writings survive it."""
-
-    def __init__(self, cluster: Cluster, node_id: int, result: Path) -> None:
-        command = [sys.executable, str(PROGRAM), str(cluster[node_id].run_dir), str(len(NODES)), str(result)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment()
-        )
-
-    def expect(self, word: str) -> None:
-        assert self._process.stdout is not None
-        while (line := self._process.stdout.readline().strip()) != word:
-            assert line, f"it ended without saying {word!r}"
-
-    def say(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-
-    def kill(self) -> None:
-        with self._process:
-            self._process.kill()
 
 
 def written(folder: Path) -> list[list[Any]]:
@@ -59,43 +33,46 @@ def told(folder: Path, kind: str) -> list[Any]:
 
 
 @pytest.mark.timeout(240 + 20 * FAULTS)
-def test_what_was_acknowledged_is_kept_and_no_fence_is_given_twice(trio: Cluster, tmp_path: Path) -> None:
+def test_what_was_acknowledged_is_kept_and_no_fence_is_given_twice(
+    trio: Cluster, programs: ExitStack, tmp_path: Path
+) -> None:
     chance, lives = random.Random(11), iter(range(10_000))
-    with ExitStack() as stack:
 
-        def start(node_id: int) -> Process:
-            process = Process(trio, node_id, tmp_path / f"{node_id}.{next(lives)}.json")
-            stack.callback(process.kill)
-            process.expect("started")
-            return process
+    def start(node_id: int) -> Program:
+        """A replica on a node, whose writings survive it."""
+        result = tmp_path / f"{node_id}.{next(lives)}.json"
+        process = Program(KIT / "replica_chaos_main.py", trio[node_id].run_dir, len(NODES), result)
+        programs.callback(process.kill)
+        process.expect("started")
+        return process
 
-        running = {node_id: start(node_id) for node_id in NODES}
+    running = {node_id: start(node_id) for node_id in NODES}
+    for process in running.values():
+        process.expect("active")
+    for number in range(FAULTS):
+        victim = chance.choice(NODES)
+        kind = ("replica", "cpg", "partition", "totem", "node")[number % 5]
+        match kind:
+            case "replica":
+                running[victim].kill()
+                running[victim] = start(victim)
+                running[victim].expect("active")
+            case "partition":
+                trio.partition([victim], [each for each in NODES if each != victim])
+                goes_on(trio, tmp_path)
+                trio.heal()
+            case "node":
+                trio[victim].kill()
+                goes_on(trio, tmp_path)
+                trio[victim].start()
+            case _:
+                trio[victim].kill_process(kind)
+        trio.wait_for_ring(NODES)
+        goes_on(trio, tmp_path)
+    for word in ("resting", "told"):
         for process in running.values():
-            process.expect("active")
-        for number in range(FAULTS):
-            victim = chance.choice(NODES)
-            kind = ("replica", "cpg", "partition", "totem", "node")[number % 5]
-            match kind:
-                case "replica":
-                    running[victim].kill()
-                    running[victim] = start(victim)
-                    running[victim].expect("active")
-                case "partition":
-                    trio.partition([victim], [each for each in NODES if each != victim])
-                    goes_on(trio, tmp_path)
-                    trio.heal()
-                case "node":
-                    trio[victim].kill()
-                    goes_on(trio, tmp_path)
-                    trio[victim].start()
-                case _:
-                    trio[victim].kill_process(kind)
-            trio.wait_for_ring(NODES)
-            goes_on(trio, tmp_path)
-        for word in ("resting", "told"):
-            for process in running.values():
-                process.say()
-                process.expect(word)
+            process.say()
+            process.expect(word)
     states, kept, grants = told(tmp_path, "state"), told(tmp_path, "kept"), told(tmp_path, "grant")
     assert len(states) == len(NODES) and states[0] == states[1] == states[2]
     assert set(kept) <= states[0].keys(), "what was acknowledged is there"
