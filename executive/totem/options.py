@@ -31,6 +31,13 @@ PARK_VISITS = 1
 """Idle rotations after which the token is kept if everybody has everything, unless seqno_unchanged_const is configured:
 corosync turns 30 times more, which costs three nodes half a processor between two messages."""
 
+KEEP_SECONDS = 0.004
+"""So long the only sender keeps the token, in case it has more to say at once.  Shorter than the least patience with
+a token that may be lost (`core/rhythm.py`), and than the time that somebody else, who does not know, should wait."""
+
+KEEP_RETRANSMIT_SHARE = 0.05
+"""With very short timeouts: this share of the retransmit timeout."""
+
 KNOCK_SECONDS = 0.1
 """A member that sent its successor nothing for so long sends something small, to learn if nobody is there any more:
 ten packets a second on an idle ring, none on a busy one."""
@@ -89,6 +96,7 @@ def ring_parameters(
         fail_recv_const=totem.fail_recv_const,
         seqno_unchanged_const=totem.seqno_unchanged_const,
         park_visits=0 if "totem.seqno_unchanged_const" in given else PARK_VISITS,
+        keep=min(KEEP_SECONDS, KEEP_RETRANSMIT_SHARE * totem.token_retransmit * _MS),
         miss_count_const=totem.miss_count_const,
         window_size=totem.window_size,
         max_messages=totem.max_messages,

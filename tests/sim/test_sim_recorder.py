@@ -90,7 +90,7 @@ def test_a_core_that_decides_otherwise_is_noticed(
     """The comparison can fail: a rule that is changed between recording and replay is named with its input."""
     made = rings(LARGE)
     Cluster(derive(3)).run()
-    monkeypatch.setattr("totemd.executive.totem.core.ordering.units", lambda payload, datagram: 3)
+    monkeypatch.setattr("totemd.executive.totem.core.origination.units", lambda payload, datagram: 3)
     assert made[1].tape is not None
     replay = Replay(read_recording(encode_dump(HEADER, made[1].tape.segments())))
     problems = {step.problem for step in replay.steps() if step.problem}

@@ -27,8 +27,9 @@ small = st.integers(0, 2**31 - 1)
 rings = st.builds(RingId, sequences, nodes)
 node_sets = st.lists(nodes, unique=True, max_size=20).map(lambda ids: tuple(sorted(ids)))
 mcasts = st.builds(
-    Mcast, rings, st.integers(1, UINT64_MAX), nodes, st.sampled_from(Guarantee), st.booleans(), st.binary(max_size=99)
-)
+    Mcast, rings, st.integers(1, UINT64_MAX), nodes, st.sampled_from(Guarantee), st.booleans(), st.binary(max_size=99),
+    st.booleans(),
+)  # fmt: skip
 
 
 @st.composite

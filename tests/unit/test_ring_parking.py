@@ -1,4 +1,4 @@
-"""Where the token of an idle ring rests: with who sent last, as soon as all have everything (docs/totem.md §4.8)."""
+"""Where the token stays: on an idle ring with who sent last, for a moment with an only sender (docs/totem.md §4.8)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from totemd.ipc.ids import Guarantee
 from totemd.ipc.messages.stream import Lane
 
 MEMBERS = (1, 2, 3)
+KEEP = 0.004
 
 
 class Member:
@@ -21,7 +22,14 @@ class Member:
 
     def __init__(self, node: int, **more: Any) -> None:
         parameters = RingParameters(
-            node, token=3.0, token_retransmit=0.7, hold=0.5, join=0.05, consensus=3.6, merge=9.0, **more
+            node,
+            token=3.0,
+            token_retransmit=0.7,
+            hold=0.5,
+            join=0.05,
+            consensus=3.6,
+            merge=9.0,
+            **{"keep": KEEP, **more},
         )
         self.ring = Ring(parameters, 1, lambda: 0.5)
         self.context = self.ring._context
@@ -41,6 +49,11 @@ class Member:
         self.ring.receive(Token(self.context.ring, self.hop, highest, mark, laggard, 0, 0, False, ()), 3, self.now)
         return self.sent()
 
+    def later(self, seconds: float) -> list[object]:
+        self.now += seconds
+        self.ring.expire(self.now)
+        return self.sent()
+
     def sent(self) -> list[object]:
         effects = self.ring.take_effects()
         self.delivered = [each.payload for each in effects if isinstance(each, Deliver)]
@@ -53,10 +66,11 @@ class Member:
         self.ring.expire(self.now)
         return self.sent()
 
-    def hear(self, seq: int) -> None:
+    def hear(self, seq: int, *, kept: bool = False) -> list[object]:
         """A frame of another member."""
-        self.ring.receive(Mcast(self.context.ring, seq, 3, Guarantee.AGREED, False, b"\x92\x01\x90"), 3, self.now)
-        self.sent()
+        frame = Mcast(self.context.ring, seq, 3, Guarantee.AGREED, False, b"\x92\x01\x90", kept)
+        self.ring.receive(frame, 3, self.now)
+        return self.sent()
 
 
 def parked(**more: Any) -> Member:
@@ -73,12 +87,13 @@ def parked(**more: Any) -> Member:
 def test_who_sent_last_keeps_the_token_soon_and_sends_with_it_at_once() -> None:
     member = parked()
     before = member.token
-    frame, token = member.submit(b"again")
+    (frame,) = member.submit(b"again")
     assert isinstance(frame, Mcast) and frame.seq == 2
+    assert member.delivered == [b"again"]
+    (token,) = member.later(KEEP)
     assert isinstance(token, Token) and before is not None
     assert (token.hop, token.highest, token.received_by_all) == (member.hop + 1, 2, 2)
     assert token.hop == before.hop + 3, "one hop for each visit: the token was used, not passed on twice"
-    assert member.delivered == [b"again"]
     assert member.submit(b"a third") == [], "the token is on its way"
 
 
@@ -87,7 +102,7 @@ def test_what_is_submitted_at_the_same_time_goes_out_together() -> None:
     for text in (b"one", b"two", b"three"):
         member.ring.submit(Submission(2, Lane.APPLICATION, Guarantee.AGREED, text), member.now)
     member.ring.expire(member.now)
-    assert [type(each) for each in member.sent()] == [Mcast, Token]
+    assert [type(each) for each in member.sent()] == [Mcast]
     assert member.delivered == [b"one", b"two", b"three"]
 
 
@@ -169,3 +184,118 @@ def test_with_a_count_of_rotations_that_is_configured_it_rests_after_those() -> 
     for _ in range(6):
         assert [type(each) for each in member.turn()] == [Token]
     assert member.turn() == []
+
+
+def keeping(**more: Any) -> Member:
+    """Node 2, the only sender, which has sent at this visit and keeps the token."""
+    member = Member(2, **more)
+    member.turn()
+    member.submit()
+    (frame,) = member.turn()
+    assert isinstance(frame, Mcast) and frame.kept and member.delivered == [b"hello"]
+    return member
+
+
+def test_the_only_sender_sends_again_at_once_for_a_moment() -> None:
+    member = keeping()
+    for number in (2, 3):
+        member.now += KEEP / 4
+        (frame,) = member.submit(b"again")
+        assert isinstance(frame, Mcast) and frame.seq == number and frame.kept
+        assert member.delivered == [b"again"]
+    (token,) = member.later(KEEP / 2)
+    assert isinstance(token, Token)
+    assert (token.hop, token.highest, token.received_by_all, token.flow) == (member.hop + 1, 3, 3, 3)
+    assert member.later(KEEP) == [] and not member.context.rotation.holding
+
+
+def test_the_moment_is_not_made_longer_by_sending() -> None:
+    member = keeping()
+    member.now += 1.5 * KEEP
+    frame, token = member.submit(b"late")
+    assert isinstance(frame, Mcast) and not frame.kept and isinstance(token, Token)
+
+
+def test_what_a_rotation_may_carry_bounds_what_is_sent_while_the_token_is_kept() -> None:
+    member = keeping(window_size=50, max_messages=3)
+    assert [type(each) for each in member.submit()] == [Mcast]
+    assert [type(each) for each in member.submit()] == [Mcast]
+    assert [type(each) for each in member.submit()] == [Token]
+    assert Mcast in [type(each) for each in member.turn()], "the rotation is over"
+
+
+def test_the_token_is_not_kept_from_anybody_who_wants_it() -> None:
+    member = keeping()
+    member.ring.receive(HoldCancel(member.context.ring), 3, member.now)
+    assert [type(each) for each in member.sent()] == [Token]
+    member = keeping()
+    member.ring.submit(Submission(2, Lane.APPLICATION, Guarantee.AGREED, b"mine"), member.now)
+    member.ring.receive(HoldCancel(member.context.ring), 3, member.now)
+    frame, token = member.sent()
+    assert isinstance(frame, Mcast) and not frame.kept and isinstance(token, Token), "and what waits here goes first"
+
+
+def test_it_is_kept_only_where_nobody_waits_for_it() -> None:
+    others = Member(2)
+    others.turn()
+    others.submit()
+    others.hear(1)
+    assert [type(each) for each in others.turn()] == [Mcast, Token], "somebody else has sent since"
+    safe = Member(2)
+    safe.turn()
+    safe.submit(guarantee=Guarantee.SAFE)
+    assert [type(each) for each in safe.turn()] == [Mcast, Token]
+    safe.submit()
+    assert [type(each) for each in safe.turn()] == [Mcast, Token], "the safe message is not delivered yet"
+    full = Member(2, max_messages=1, frame_bytes=200)
+    full.turn()
+    full.submit(b"x" * 500)
+    assert [type(each) for each in full.turn()] == [Mcast, Token], "more than it may send"
+    never = Member(2, keep=0.0)
+    never.turn()
+    never.submit()
+    assert [type(each) for each in never.turn()] == [Mcast, Token]
+
+
+def test_a_token_that_others_have_backlog_in_is_passed_on() -> None:
+    member = Member(2)
+    member.turn()
+    member.submit()
+    member.now += 0.002
+    token = Token(member.context.ring, member.hop + 3, 0, 0, NOBODY, 0, 1, False, ())
+    member.ring.receive(token, 1, member.now)
+    assert [type(each) for each in member.sent()] == [Mcast, Token]
+
+
+def test_who_hears_that_the_token_is_kept_asks_for_it_once() -> None:
+    member = Member(1)
+    assert member.hear(1, kept=True) == []
+    assert member.submit() == [HoldCancel(member.context.ring)]
+    assert member.submit() == [], "asked already"
+    assert [type(each) for each in member.turn()] == [Mcast, Token]
+    waiting = Member(1)
+    waiting.hear(1)
+    waiting.submit()
+    assert waiting.hear(2, kept=True) == [HoldCancel(waiting.context.ring)], "it wanted to send before"
+
+
+def test_a_repeated_frame_does_not_say_where_the_token_is() -> None:
+    member = Member(1)
+    member.turn()
+    member.hear(2)
+    member.hop += 3
+    member.ring.receive(Token(member.context.ring, member.hop, 2, 0, 3, 0, 0, False, ()), 3, member.now)
+    member.sent()
+    member.hear(1, kept=True)
+    assert member.submit() == [], "it has been here since"
+
+
+def test_keeping_is_no_measure_of_a_rotation() -> None:
+    member = Member(1)
+    for _ in range(5):
+        member.turn()
+    before = member.ring.rotation_seconds
+    member.hear(1, kept=True)
+    member.now += 0.004
+    member.turn()
+    assert member.ring.rotation_seconds == before

@@ -126,9 +126,13 @@ class Rotation:
     """Paper: my_last_seq.  `Token.highest` at the last visit."""
     unchanged_visits: int = 0
     held: bool = False
-    """The representative holds the token, or is about to."""
+    """The token of an idle ring rests somewhere, or is about to."""
     holding: bool = False
-    """This node keeps the token right now."""
+    """The token is here right now: it rests here, or this node keeps it."""
+    kept_until: float | None = None
+    """Until when this node may keep the token to send more with it; None while it does not."""
+    kept_elsewhere: bool = False
+    """Another member, who sent last, keeps the token for a moment."""
     keeper: bool = False
     """At the last visit it was for this node to keep the token of an idle ring."""
     originated: int = 0

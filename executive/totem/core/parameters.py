@@ -30,6 +30,8 @@ class RingParameters:
     """Rotations without anything new after which the token is kept."""
     park_visits: int = 1
     """The same where everybody is known to have everything; 0 = no sooner then."""
+    keep: float = 0.004
+    """Seconds that the only sender keeps the token to send more with it; 0 = it passes it on at once."""
     miss_count_const: int = 5
     window_size: int = 50
     """Datagram units a ring may send per rotation."""

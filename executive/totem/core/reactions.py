@@ -12,6 +12,7 @@ from typing import Any, Final
 from ..wire.packets import Alive, CommitToken, HoldCancel, Join, Mcast, MergeDetect, Packet, Probe, Token
 from .context import GatherReason, RingContext, RingState
 from .effects import Level, Multicast, Scope
+from .keeping import on_hold_cancel, release_held_token, repeat_token
 from .membership import (
     accepts_commit,
     add_candidate,
@@ -23,15 +24,7 @@ from .membership import (
     on_consensus_timeout,
     send_join,
 )
-from .ordering import (
-    accepts_token,
-    on_hold_cancel,
-    on_repeated_token,
-    release_held_token,
-    repeat_token,
-    take_frame,
-    visit,
-)
+from .ordering import accepts_token, on_repeated_token, take_frame, visit
 from .recovery import create_token, enter_recovery
 from .suspicion import ask_suspects, knock, probe_arrives, still_there
 from .timers import Timer
@@ -74,7 +67,7 @@ def frame_while_operational(ring: RingContext, frame: Mcast, sender: int, now: f
         if frame.encapsulated:
             ring.count("mcast.late_rebroadcast")
         else:
-            take_frame(ring, frame)
+            take_frame(ring, frame, now)
     else:
         hear_other_ring(ring, frame, sender, now, GatherReason.FOREIGN)
 
@@ -90,7 +83,7 @@ def frame_while_gathering(ring: RingContext, frame: Mcast, sender: int, now: flo
 def frame_while_recovering(ring: RingContext, frame: Mcast, sender: int, now: float) -> None:
     """Only re-broadcasts: the old store is frozen, and nobody sends ordinary frames before all have installed."""
     if frame.ring == ring.ring and frame.encapsulated:
-        take_frame(ring, frame)
+        take_frame(ring, frame, now)
     elif frame.ring == ring.ring:
         ring.count("bug.ordinary_frame_in_recovery")
     else:

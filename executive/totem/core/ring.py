@@ -5,7 +5,8 @@ order with agreed and safe delivery, and extended virtual synchrony; the rules a
 
     reactions   what each state does with each packet and timer (the table)
     membership  gather and commit         recovery   old messages into the new ring
-    ordering    the token visit           delivery   agreed, safe, and the install
+    ordering    the token visit           keeping    where the token stays for a while
+    origination what is sent with it      delivery   agreed, safe, and the install
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from ....ipc.ids import RingId
 from ..wire.packets import AnyPacket, Join, Mcast, MergeDetect
 from .context import GatherReason, RingContext, RingState
 from .effects import Effect, Level, Multicast, Persist, RegularConfiguration, Scope
+from .keeping import wake_ring
 from .membership import enter_gather
-from .ordering import wake_ring
 from .parameters import RingParameters
 from .reactions import REACTIONS, TIMER_REACTIONS
 from .submission import Submission

@@ -63,6 +63,7 @@ class BlankFrame(msgspec.Struct, frozen=True, array_like=True, tag=_FRAME):
     guarantee: Guarantee
     encapsulated: bool
     body: BlankBody | RawBody | BlankFrame
+    kept: bool = False
 
 
 class BlankSubmission(msgspec.Struct, frozen=True, array_like=True):
@@ -103,7 +104,7 @@ def blank_frame(frame: Mcast) -> tuple[Any, ...]:
             )
     except MalformedMessage:
         body = (_RAW, frame.body)
-    return (_FRAME, frame.ring, frame.seq, frame.origin, frame.guarantee, frame.encapsulated, body)
+    return (_FRAME, frame.ring, frame.seq, frame.origin, frame.guarantee, frame.encapsulated, body, frame.kept)
 
 
 def filled_frame(blank: BlankFrame) -> Mcast:
@@ -125,7 +126,7 @@ def filled_frame(blank: BlankFrame) -> Mcast:
             if isinstance(inner.body, BlankFrame):
                 raise MalformedMessage("recording: an encapsulated frame holds another encapsulated one")
             body = encode(filled_frame(inner))
-    return Mcast(blank.ring, blank.seq, blank.origin, blank.guarantee, blank.encapsulated, body)
+    return Mcast(blank.ring, blank.seq, blank.origin, blank.guarantee, blank.encapsulated, body, blank.kept)
 
 
 def blank_submission(submission: Submission) -> BlankSubmission:

@@ -35,7 +35,7 @@ def _multicast(effect: Multicast) -> Any:
     if not isinstance(packet, Mcast):
         return "Multicast", effect
     return (effect.scope, effect.members, packet.ring, packet.seq, packet.origin, packet.guarantee,
-            packet.encapsulated, len(packet.body))  # fmt: skip
+            packet.encapsulated, len(packet.body), packet.kept)  # fmt: skip
 
 
 def _unicast(effect: Unicast) -> Any:

@@ -44,6 +44,8 @@ class Mcast(Packet, frozen=True, array_like=True, tag=1):
     encapsulated: bool
     """The body is a whole `Mcast` of an old ring, re-broadcast in recovery."""
     body: Annotated[bytes, msgspec.Meta(max_length=FRAME_BODY_BYTES_MAX)]
+    kept: bool = False
+    """Its sender keeps the token for a moment, to send what comes next at once.  Old news in a repeated frame."""
 
 
 class Token(Packet, frozen=True, array_like=True, tag=2):
@@ -120,7 +122,7 @@ class MergeDetect(Packet, frozen=True, array_like=True, tag=5):
 
 
 class HoldCancel(Packet, frozen=True, array_like=True, tag=6):
-    """Asks the representative of an idle ring to let the token go.  corosync: struct token_hold_cancel."""
+    """Asks whoever holds the token to let it go.  corosync: struct token_hold_cancel."""
 
     ring: RingId
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from unittest.mock import patch
 
 from simcluster.mutants_base import Edit, Mutant, Patch, everywhere
-from totemd.executive.totem.core import ordering, reactions
+from totemd.executive.totem.core import keeping, ordering, origination, reactions
 from totemd.executive.totem.core.context import RingState
 from totemd.executive.totem.core.flow import FlowAccount
 from totemd.executive.totem.wire.packets import Token
@@ -45,14 +45,14 @@ ORDERING = (
         "who misses something does not lower the received-by-all mark",
         40,
         "E14 E15 L3",
-        (Edit(ordering._received_by_all, "mine < token.received_by_all or ", ""),),
+        (Edit(origination.received_by_all, "mine < token.received_by_all or ", ""),),
     ),
     Mutant(
         "mark_not_raised",
         "the received-by-all mark is never updated",
         20,
         "L1 L3",
-        (Edit(ordering._received_by_all, "return mine, NOBODY if mine == highest else ring.me", "return 0, NOBODY"),),
+        (Edit(origination.received_by_all, "return mine, NOBODY if mine == highest else ring.me", "return 0, NOBODY"),),
         "mark_not_raised.txt",
     ),
     Mutant(
@@ -60,7 +60,7 @@ ORDERING = (
         "anybody may raise the mark, not only who lowered it",
         20,
         "E14 E15 E8",
-        (Edit(ordering._received_by_all, "token.held_back_by in (ring.me, NOBODY)", "True"),),
+        (Edit(origination.received_by_all, "token.held_back_by in (ring.me, NOBODY)", "True"),),
         "mark_raised_by_anybody.txt",
     ),
     Mutant(
@@ -98,7 +98,7 @@ ORDERING = (
         "nobody sends again what others ask for",
         0,
         "L1 L2 L3 story",
-        (Edit(ordering._retransmit, "frame is None or spent >= budget", "True"),),
+        (Edit(origination.retransmit, "frame is None or spent >= budget", "True"),),
         "requests_ignored.txt",
     ),
     Mutant(
@@ -114,14 +114,14 @@ ORDERING = (
         "the first frame of a visit gets the last number that was assigned",
         10,
         "W2 E10",
-        (Edit(ordering._originate, "_next_frame(ring, highest + 1)", "_next_frame(ring, max(highest, 1))"),),
+        (Edit(origination.originate, "_next_frame(ring, highest + 1)", "_next_frame(ring, max(highest, 1))"),),
     ),
     Mutant(
         "own_frames_not_kept",
         "a sender does not keep its frames for others",
         10,
         "E9 L1 L2 L3",
-        (Edit(ordering._originate, "        ring.store.add(frame)\n", ""),),
+        (Edit(origination.originate, "        ring.store.add(frame)\n", ""),),
     ),
     Mutant(
         "ordinary_in_recovery",
@@ -130,7 +130,7 @@ ORDERING = (
         "bug E17 E3",
         (
             Edit(
-                ordering._originate,
+                origination.originate,
                 "if ring.recovery is not None else",
                 "if ring.recovery is not None and ring.recovery.queue else",
             ),
@@ -158,18 +158,25 @@ ORDERING = (
         "E8 E12 E13 E14 bug",
         (
             Edit(
-                ordering._send_with_held_token,
+                keeping._send_with_held_token,
                 "rotation.forwarded = received",
                 "rotation.safe = rotation.forwarded = received",
             ),
         ),
     ),
     Mutant(
+        "kept_token_starts_anew",
+        "what was sent since the last visit does not count when a kept token is used again",
+        40,
+        "W4",
+        (Edit(keeping._send_with_held_token, "before = rotation.flow.sent", "before = 0"),),
+    ),
+    Mutant(
         "held_for_ever",
         "the token of an idle ring is never let go",
         5,
         "L4",
-        (Edit(ordering.release_held_token, "if rotation.holding and", "if False and"),),
+        (Edit(keeping._let_go, "if rotation.holding and", "if False and"),),
     ),
     Mutant(
         "hopeless_at_once",

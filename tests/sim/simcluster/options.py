@@ -327,4 +327,5 @@ def _ring(chance: Chance) -> RingParameters:
         missing_max=chance.choice((1, 3, 128)),
         window_growth=chance.choice((1, 1, 4, 16)),
         park_visits=chance.choice((0, 1, 1, 2)),
+        keep=chance.choice((0.0, 0.002, 0.01, 0.05)),
     )
