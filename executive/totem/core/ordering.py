@@ -112,6 +112,7 @@ def _free(ring: RingContext) -> None:
     if ring.recovery is None:
         up_to = min(up_to, ring.installed.delivered)
     ring.store.release(up_to)
+    ring.rotation.repeats.release(up_to)
 
 
 def _request(ring: RingContext, listed: tuple[int, ...], highest: int) -> tuple[int, ...]:

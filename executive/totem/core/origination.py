@@ -42,12 +42,14 @@ def wants_to_send(ring: RingContext) -> bool:
 def retransmit(ring: RingContext, wanted: tuple[int, ...], budget: int) -> tuple[tuple[int, ...], int]:
     """Send again what others miss and we have; returns (what is still missing, units sent)."""
     still: list[int] = []
+    repeats = ring.rotation.repeats
     spent = 0
     for seq in wanted:
         frame = ring.store.get(seq)
-        if frame is None or spent >= budget:
+        if frame is None or spent >= budget or repeats.is_for_others(seq):
             still.append(seq)
             continue
+        repeats.sent(seq, ring.receivers - 1)
         ring.multicast_ring(frame)
         ring.count("mcast.retransmitted")
         if frame.origin == ring.me:
