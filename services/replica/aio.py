@@ -11,7 +11,7 @@ from typing import Any
 from ...ipc.errors import ConnectionLost, Expelled, NotMember, TotemdError
 from ..cpg.aio import Client
 from ..cpg.aio_group import Group
-from .driver import Driver
+from .driver import Driver, OnMembers
 from .effects import Status
 from .machine import StateMachine
 from .pending import PROPOSALS_MAX
@@ -41,13 +41,18 @@ class Replica(ReplicaView):
         policy: Policy | None = None,
         *,
         on_status: Callable[[Status], None] | None = None,
+        on_members: OnMembers | None = None,
     ) -> None:
-        """Nothing is sent yet.  *policy* is `Available()` if none is given; *on_status* is called with each change."""
+        """Nothing is sent yet.  *policy* is `Available()` if none is given.
+
+        *on_status* is called with each change of the status, *on_members* with each of the group.
+        """
         super().__init__(machine)
         self._client = client
         self._name = group
         self._policy = policy
         self._on_status = on_status
+        self._on_members = on_members
         self._group: Group | None = None
         self._follower: asyncio.Task[None] | None = None
         self._sender: asyncio.Task[None] | None = None
@@ -68,7 +73,9 @@ class Replica(ReplicaView):
         """
         if self._driver is None:
             self._group = self._place = group = await self._client.join(self._name, timeout=timeout)
-            self._driver = Driver(self.machine, group.address, self._policy, on_status=self._became)
+            self._driver = Driver(
+                self.machine, group.address, self._policy, on_status=self._became, on_members=self._on_members
+            )
             self._follower = asyncio.create_task(self._follow(group))
             self._follower.add_done_callback(self._followed)
             self._sender = asyncio.create_task(self._send(group))

@@ -8,6 +8,7 @@ from typing import Any
 from ..cpg.aio import Client
 from .aio import Replica
 from .blocks import replacement
+from .driver import OnMembers
 from .mapping import MISSING, Add, Clear, Delete, DictMachine, DictView, Key, OnChange, Set, encode, raw
 from .policy import Policy
 
@@ -24,11 +25,17 @@ class ReplicatedDict(DictView):
     """
 
     def __init__(
-        self, client: Client, group: str | bytes, policy: Policy | None = None, *, on_change: OnChange | None = None
+        self,
+        client: Client,
+        group: str | bytes,
+        policy: Policy | None = None,
+        *,
+        on_change: OnChange | None = None,
+        on_members: OnMembers | None = None,
     ) -> None:
         """Nothing is sent yet; `async with` joins, and waits until the content is here."""
         self._machine = DictMachine(on_change)
-        self.replica = Replica(client, group, self._machine, policy)
+        self.replica = Replica(client, group, self._machine, policy, on_members=on_members)
 
     async def set(self, key: Key, value: Any) -> None:
         """Give the key a value."""

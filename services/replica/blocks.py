@@ -9,6 +9,7 @@ from typing import Any
 from ...ipc.deadline import Deadline
 from ..cpg.client import Client
 from .client import Replica
+from .driver import OnMembers
 from .mapping import MISSING, Add, Clear, Delete, DictMachine, DictView, Key, OnChange, Replace, Set, encode, raw
 from .policy import Policy
 
@@ -32,15 +33,17 @@ class ReplicatedDict(DictView, MutableMapping[Key, Any]):
         policy: Policy | None = None,
         *,
         on_change: OnChange | None = None,
+        on_members: OnMembers | None = None,
         timeout: float | None = None,
     ) -> None:
         """Join, and wait until the content is here; raises TimeoutError if not within *timeout* seconds.
 
-        *on_change* is called for each change with the key and the new value, or MISSING; it must not write.
+        *on_change* is called for each change with the key and the new value, or MISSING, *on_members* for each of the
+        group; neither must write.
         """
         self._machine = DictMachine(on_change)
         deadline = Deadline(timeout)
-        self.replica = Replica(client, group, self._machine, policy, timeout=timeout)
+        self.replica = Replica(client, group, self._machine, policy, on_members=on_members, timeout=timeout)
         try:
             self.replica.active(deadline.left)
         except BaseException:

@@ -12,7 +12,7 @@ from ...ipc.deadline import Deadline
 from ...ipc.errors import ConnectionLost, Expelled, NotMember, TotemdError, TryAgain
 from ..cpg.client import Client
 from ..cpg.group import Group
-from .driver import Driver, Outcome
+from .driver import Driver, OnMembers, Outcome
 from .effects import Status
 from .machine import StateMachine
 from .pending import PROPOSALS_MAX
@@ -45,9 +45,12 @@ class Replica(ReplicaView):
         policy: Policy | None = None,
         *,
         on_status: Callable[[Status], None] | None = None,
+        on_members: OnMembers | None = None,
         timeout: float | None = None,
     ) -> None:
         """Join the group; `active` waits until the state is here.  *policy* is `Available()` if none is given.
+
+        *on_status* is called with each change of the status, *on_members* with each of the group.
 
         Raises:
             AlreadyMember, TimeoutError: as `Client.join`.
@@ -56,7 +59,7 @@ class Replica(ReplicaView):
         self._group: Group = client.join(group, timeout=timeout)
         self._place = self._group
         self._client = client
-        self._driver: Driver = Driver(machine, self._group.address, policy, on_status=on_status)
+        self._driver: Driver = Driver(machine, self._group.address, policy, on_status=on_status, on_members=on_members)
         self._outcomes: dict[int, Outcome] = {}
         self._awaited: set[int] = set()
         self.is_applying = False

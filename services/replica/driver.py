@@ -34,6 +34,9 @@ from .machine import Machine, StateMachine
 from .messages import COMMAND_BYTES_MAX
 from .policy import Available, Policy
 
+OnMembers = Callable[[tuple[Address, ...]], None]
+"""Called with the members of the group, sorted; with none while this one is away."""
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -58,7 +61,9 @@ class Driver:
         me: Address,
         policy: Policy | None,
         identity: bytes | None = None,
+        *,
         on_status: Callable[[Status], None] | None = None,
+        on_members: OnMembers | None = None,
     ) -> None:
         self.machine = Machine(machine)
         self.core = Core(
@@ -78,6 +83,7 @@ class Driver:
         self.error: Exception | None = None
         """Why it closed."""
         self._on_status = on_status
+        self._on_members = on_members
         self._results: dict[int, Outcome] = {}
         """Known, and not to be given out yet."""
 
@@ -109,8 +115,11 @@ class Driver:
     def event(self, event: Event, now: float) -> None:
         """The next event of the group; raises what the state machine raises."""
         self.absences += isinstance(event, Rejoined)
+        before = self.core.members
         self.core.event(event, now)
         self._carry_out()
+        if self._on_members is not None and self.core.members != before:
+            self._on_members(self.core.members)
 
     def expire(self, now: float) -> None:
         """Time has passed."""

@@ -154,13 +154,18 @@ def test_a_dictionary(pair: Rig) -> None:
     async def main() -> None:
         async with AsyncExitStack() as stack:
             changes: list[tuple[Any, Any]] = []
+            told: list[int] = []
             one = await stack.enter_async_context(ReplicatedDict(await client(stack, pair, 1), "dict"))
             await one.set("colour", {"name": "blue"})
             two = await stack.enter_async_context(
                 ReplicatedDict(
-                    await client(stack, pair, 2), "dict", on_change=lambda key, value: changes.append((key, value))
+                    await client(stack, pair, 2),
+                    "dict",
+                    on_change=lambda key, value: changes.append((key, value)),
+                    on_members=lambda members: told.append(len(members)),
                 )
             )
+            assert told == [2]
             assert dict(two) == {"colour": {"name": "blue"}}
             await two.update({1: [2], "raw": None})
             assert await one.compare_and_set(1, [2], [3])

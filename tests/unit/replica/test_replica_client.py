@@ -9,6 +9,7 @@ from cpgkit import DEADLINE, Rig
 from machines import Counter
 from totemd import NotMember
 from totemd.replica import Majority, Rejected, Replica, ReplicatedDict, Status
+from totemd.services.replica.mapping import DictMachine
 
 
 def test_commands_are_applied_everywhere(pair: Rig) -> None:
@@ -27,6 +28,21 @@ def test_commands_are_applied_everywhere(pair: Rig) -> None:
                 with pytest.raises(Rejected):
                     one.submit(b"x", DEADLINE)
                 assert len(one.active_members) == 2
+
+
+def test_who_is_there_is_told(rig: Rig) -> None:
+    told: list[tuple[int, ...]] = []
+    with rig.client(1) as first, rig.client(2) as second:
+        here = {"on_members": lambda members: told.append(tuple(node for node, _ in members)), "timeout": DEADLINE}
+        with ReplicatedDict(first, "b-members", **here) as one:
+            with Replica(second, "b-members", DictMachine()) as two:
+                one.replica.wait(lambda: told == [(1,), (1, 2)], DEADLINE)
+                assert [node for node, _ in one.replica.members] == [1, 2]
+                two.active(DEADLINE)
+            one.replica.wait(lambda: told == [(1,), (1, 2), (1,)], DEADLINE)
+            rig.kill(1)
+            rig.start(1)
+            one.replica.wait(lambda: told[3:] == [(), (1,)], DEADLINE)
 
 
 def test_it_can_be_watched(pair: Rig) -> None:
