@@ -59,6 +59,8 @@ class Children:
         self._strays: dict[int, Kin | None] = {}
         self._foreign: dict[Kin, Callable[[], list[int]]] = {}
         """Families whose processes are not ours to wait for, and what finds them."""
+        self._more: asyncio.Handle | None = None
+        """Others have ended, and have their turn after the loop's."""
 
     def enrol(self, family: Kin) -> None:
         """From now on strays may belong to this family."""
@@ -112,8 +114,14 @@ class Children:
     def reap(self) -> None:
         """Take away children that have ended, of any generation, and tell everybody what has happened.
 
-        Where there are many, some wait until the loop has turned: what is started in their place takes its time.
+        Where there are many, some wait until the loop has turned: what is started in their place takes its time, and
+        may have ended by then.  However often this is called meanwhile, they wait.
         """
+        if self._more is None:
+            self._reap()
+
+    def _reap(self) -> None:
+        self._more = None
         happened: list[tuple[Kin, Event]] = []
         exits: dict[Kin, Ending] = {}
         helpers: list[tuple[Callable[[Ending], None], Ending]] = []
@@ -133,7 +141,7 @@ class Children:
                 if (helper := self._helpers.pop(pid, None)) is not None:
                     helpers.append((helper, ending))
         else:
-            asyncio.get_running_loop().call_soon(self.reap)
+            self._more = asyncio.get_running_loop().call_soon(self._reap)
         happened += self._settle(exits)
         for family, event in happened:
             family.happen(event)

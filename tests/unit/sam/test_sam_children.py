@@ -5,11 +5,18 @@ The keeper under test is a process apart, because it takes every child of the pr
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import pytest
 from samkit import PATIENCE_SECONDS
+from totemd.sam.children import REAPED_AT_ONCE, Children
+from totemd.sam.events import Ending
+from totemd.sam.probe import PsutilProbe
 
 KEEPER = """
 import json, os, select, signal, sys
@@ -75,3 +82,23 @@ def test_each_stray_is_given_to_its_own() -> None:
     said = [tuple(each) for each in told["said"]]
     assert {("same", "Exited", True), ("other", "Exited", True), ("none", "Exited", False)} <= {*said}
     assert [each for each in said if each[1] == "TreeGone"] == [("other", "TreeGone", None), ("same", "TreeGone", None)]
+
+
+def test_ends_are_dealt_with_a_few_at_a_time_however_many_signals_tell_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else those that end as soon as they are started have all of the loop's time."""
+    ends = iter([SimpleNamespace(si_pid=pid, si_code=os.CLD_EXITED, si_status=0) for pid in range(1, 101)])
+    monkeypatch.setattr("totemd.sam.children._next_status", lambda: next(ends, None))
+    children, ended = Children(PsutilProbe()), list[Ending]()
+    for pid in range(1, 101):
+        children.help(pid, ended.append)
+
+    async def live() -> None:
+        while len(ended) < 100:
+            before = len(ended)
+            for _ in range(3):
+                children.reap()
+            by_signals = len(ended)
+            await asyncio.sleep(0)
+            assert max(by_signals - before, len(ended) - by_signals) <= REAPED_AT_ONCE
+
+    asyncio.run(live())
