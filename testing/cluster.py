@@ -147,12 +147,16 @@ class Cluster:
         """Cut the network into *sides*, `partition([1], [2, 3])`; a node on no side is alone."""
         self._network.partition([set(side) for side in sides])
 
+    def cut(self, *links: tuple[int, int]) -> None:
+        """Cut links in one direction: `cut((1, 2))`, and node 2 does not hear node 1, though 1 hears 2."""
+        self._network.cut(links)
+
     def loss(self, probability: float) -> None:
         """Lose each datagram between any two nodes with this probability."""
         self._network.loss(probability)
 
     def heal(self) -> None:
-        """End partitions and losses."""
+        """End partitions, cuts and losses."""
         self._network.heal()
 
     def leftovers(self) -> list[str]:

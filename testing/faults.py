@@ -1,4 +1,4 @@
-"""What the network between the nodes does: partitions and losses.
+"""What the network between the nodes does: partitions, cut links and losses.
 
 Nodes of a test cluster are started with a faulty link in the place of the real one (see
 `totemd.executive.totem.links.faults`).  It takes commands at a socket, and carries out a file of them when it opens,
@@ -33,6 +33,7 @@ class Faults:
         self._answers.bind("")  # a free address of the abstract namespace
         self._answers.settimeout(ANSWER_SECONDS)
         self._blocked: dict[int, list[int]] = {}
+        self._unheard: dict[int, list[int]] = {}
         self._loss = 0.0
 
     def environment(self, node_id: int) -> dict[str, str]:
@@ -54,14 +55,24 @@ class Faults:
             ]
         self._tell()
 
+    def cut(self, links: Iterable[tuple[int, int]]) -> None:
+        """What the first of each pair sends does not reach the second any more."""
+        for sender, receiver in links:
+            for node_id in (sender, receiver):
+                if node_id not in self._nodes:
+                    raise InvalidArgument(f"node {node_id} is not there")
+            self._unheard.setdefault(receiver, []).append(sender)
+        self._tell()
+
     def loss(self, share: float) -> None:
         """Each datagram is lost with this probability on its way."""
         self._loss = share
         self._tell()
 
     def heal(self) -> None:
-        """No partition, no loss."""
+        """No partition, no cut link, no loss."""
         self._blocked.clear()
+        self._unheard.clear()
         self._loss = 0.0
         self._tell()
 
@@ -74,7 +85,9 @@ class Faults:
 
     def _tell(self) -> None:
         for node_id, node in self._nodes.items():
-            command = json.dumps({"block": self._blocked.get(node_id, []), "loss": self._loss}).encode()
+            blocked = self._blocked.get(node_id, [])
+            unheard = sorted({*blocked, *self._unheard.get(node_id, [])})
+            command = json.dumps({"block": blocked, "block_receive": unheard, "loss": self._loss}).encode()
             path = self._command_path(node_id)
             first = Path(f"{path}{FIRST_COMMAND_SUFFIX}.new")
             first.write_bytes(command)
