@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from simcluster.cli import main
@@ -11,6 +12,7 @@ from simcluster.coverage import REQUIRED, missing, table
 from simcluster.coverage_cells import declared_steps, required_cells, undeclared, unvisited
 from simcluster.mutants import find
 from simcluster.options import derive
+from simcluster.scenario_run import scenario_coverage
 from totemd.executive.totem.core.transitions import UNREACHABLE, cells
 
 SEEDS = range(20, 26)
@@ -55,6 +57,15 @@ def test_the_counters_see_what_a_mutant_does(seen: Counter[str]) -> None:
     assert seen["leads.operational.MergeDetect.gather"]
     assert broken["reaction.operational.MergeDetect"]
     assert not broken["leads.operational.MergeDetect.gather"]
+
+
+def test_scenarios_show_what_chance_shows_seldom(tmp_path: Path) -> None:
+    """Each was left unvisited by a batch of sixty large clusters, or of 160 small ones."""
+    rare = {f"reaction.{state}.HoldCancel" for state in ("gather", "commit", "recovery")}
+    rare.add("gather.operational.FAILED_TO_RECEIVE")
+    assert rare <= set(missing(Counter()))
+    assert not rare & set(missing(scenario_coverage()))
+    assert scenario_coverage(tmp_path) == Counter()
 
 
 def test_a_small_batch_is_incomplete(capsys: pytest.CaptureFixture[str]) -> None:

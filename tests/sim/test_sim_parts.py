@@ -261,6 +261,19 @@ def test_a_sequence_that_is_not_on_disk_is_caught() -> None:
     assert [violation.prop for violation in watch.violations] == ["W3", "W3"]
 
 
+def test_more_frames_with_one_token_than_the_window_are_caught() -> None:
+    watch = WireWatch(flow_max=2)
+    for seq in (1, 2, 2, 1):
+        watch.sent(1.0, 1, 5, frame(seq, b"again"))
+    watch.sent(1.0, 2, 5, frame(3, b"another node's"))
+    assert watch.violations == []
+    watch.sent(1.1, 1, 5, frame(4, b"too much"))
+    assert [violation.prop for violation in watch.violations] == ["W4"]
+    watch.sent(1.2, 1, 5, token(3, highest=4))
+    watch.sent(1.3, 1, 5, frame(5, b"with the next"))
+    assert len(watch.violations) == 1
+
+
 # -- lives and disks
 
 

@@ -12,15 +12,15 @@ from simcluster.fault_plan import plan
 from simcluster.faults import Fault, Lossy, PlannedFault
 from simcluster.options import derive
 from simcluster.scenario import Request, Scenario, Script, plain
-from simcluster.scenario_run import problems, record, run
+from simcluster.scenario_run import SCENARIOS, problems, record, run
 from simcluster.scenario_text import ScenarioError, parse, text
 
-SCENARIOS = sorted((Path(__file__).resolve().parent / "scenarios").glob("*.txt"))
+PATHS = sorted(SCENARIOS.glob("*.txt"))
 
 BEGINNING = "nodes 3\nseconds 1\n"
 
 
-@pytest.mark.parametrize("path", SCENARIOS, ids=[path.stem for path in SCENARIOS])
+@pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
 def test_a_scenario_comes_out_as_recorded(path: Path) -> None:
     scenario = scenario_text.load(path)
     found = list(problems(scenario))

@@ -19,7 +19,10 @@ SETTLED_TOKEN_TIMEOUTS = 10
 """L4: for so many token timeouts nothing may change."""
 
 DRAIN_SECONDS_MAX = 20.0
-"""L3: queues are empty so long after the bound of L1, or after the last message that got its place."""
+"""L3: queues are empty so long after the bound of L1, or after the last message that got its place.
+
+L2, too, where there are many nodes: how long an exchange takes depends on how many frames it is.
+"""
 
 IDLE_TRAFFIC_FACTOR = 4
 """L5: tokens may be this many times more than one rotation per hold time, since retransmissions are allowed."""

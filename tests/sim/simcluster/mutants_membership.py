@@ -201,6 +201,22 @@ MEMBERSHIP = (
         "fellows_not_asked.txt",
     ),
     Mutant(
+        "joins_for_others_answered",
+        "a ring is drawn into attempts that are not meant for it",
+        0,
+        "story",
+        (Edit(reactions._outsider_is_ignored, "join.candidates != (sender,)", "False"),),
+        "joins_for_others_answered.txt",
+    ),
+    Mutant(
+        "attempts_begun_anew",
+        "who goes on with the attempt from which it was excluded is answered",
+        0,
+        "story",
+        (Edit(reactions._outsider_is_ignored, "join.ring_sequence < ring.ring.sequence", "False"),),
+        "attempts_begun_anew.txt",
+    ),
+    Mutant(
         "consensus_excludes_nobody",
         "who does not agree in time is waited for",
         0,

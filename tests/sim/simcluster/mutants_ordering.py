@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from unittest.mock import patch
 
 from simcluster.mutants_base import Edit, Mutant, Patch, everywhere
-from totemd.executive.totem.core import keeping, ordering, origination, reactions
+from totemd.executive.totem.core import adaptation, keeping, ordering, origination, reactions
 from totemd.executive.totem.core.context import RingState
 from totemd.executive.totem.core.flow import FlowAccount
 from totemd.executive.totem.wire.packets import Token
@@ -26,6 +26,14 @@ def _request_nothing(stack: ExitStack) -> None:
 
 
 ORDERING = (
+    Mutant(
+        "always_the_same_answers",
+        "the same member sends a frame again each time that it is asked for",
+        0,
+        "story",
+        (Edit(adaptation.Repeats.is_for_others, "return left > 0", "return False"),),
+        "always_the_same_answers.txt",
+    ),
     Mutant(
         "repeated_tokens_count",
         "a repeated token is visited again",
@@ -167,9 +175,10 @@ ORDERING = (
     Mutant(
         "kept_token_starts_anew",
         "what was sent since the last visit does not count when a kept token is used again",
-        40,
+        0,
         "W4",
         (Edit(keeping._send_with_held_token, "before = rotation.flow.sent", "before = 0"),),
+        "kept_token_starts_anew.txt",
     ),
     Mutant(
         "held_for_ever",

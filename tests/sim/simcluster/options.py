@@ -28,8 +28,8 @@ GROUP_SHARE = 0.4
 FAULT_SECONDS_LOW, FAULT_SECONDS_HIGH = 3.0, 11.0
 MANY, MANY_SECONDS_HIGH = 8, 5.0
 """With more nodes than so many, faults end sooner."""
-FORMATION_ROTATIONS = 24
-"""Two formations: each two rotations of the commit token, six of recovery, four of the state exchange."""
+ROTATIONS_OF_A_TIMEOUT = 4
+"""With more nodes than so many the token timeout is at least so many rotations, as `token_coefficient` sees to it."""
 
 DIVIDED_SHARE = 0.15
 """Share of the runs in which the network is never whole again."""
@@ -167,13 +167,12 @@ class Options:
         """One ring of all nodes this long after the last fault, at the latest."""
         ring = self.ring
         backoff = ring.merge_backoff_max or 16 * ring.token
-        return 4 * (ring.token + ring.consensus) + 2 * ring.merge + ring.hold + backoff + self._rounds_of_many()
+        return 4 * (ring.token + ring.consensus) + 2 * ring.merge + ring.hold + backoff
 
-    def _rounds_of_many(self) -> float:
-        """Seconds for the rotations of the token where they take long beside the timeouts, which do not grow here."""
-        if self.nodes <= MANY:
-            return 0.0
-        return FORMATION_ROTATIONS * self.nodes * (self.weather.latency + self.weather.jitter + self.wake_delay)
+    @property
+    def rotation(self) -> float:
+        """Seconds that the token may take round, if it is not lost or kept."""
+        return self.nodes * (self.weather.latency + self.weather.jitter + self.wake_delay)
 
     def lines(self) -> list[str]:
         """One line per group of options, for people."""
@@ -211,7 +210,7 @@ def derive(seed: int, profile: str = "mixed", nodes: tuple[int, int] = (NODES_LO
     if nodes == (NODES_LOW, NODES_HIGH):
         nodes = NODES_OF.get(profile, nodes)
     groups = _groups(Chance(seed, "groups"), profile)
-    return Options(
+    options = Options(
         seed=seed,
         profile=profile,
         nodes=chance.integer(*nodes),
@@ -230,6 +229,22 @@ def derive(seed: int, profile: str = "mixed", nodes: tuple[int, int] = (NODES_LO
         groups=groups,
         ring=replace(_ring(Chance(seed, "ring")), knock=Chance(seed, "knock").choice((0.0, 0.0, KNOCK))),
         endings=_endings(Chance(seed, "endings"), profile),
+    )
+    return options if options.nodes <= MANY else replace(options, ring=_patient(options.ring, options.rotation))
+
+
+def _patient(ring: RingParameters, rotation: float) -> RingParameters:
+    """The same with timeouts that suit many nodes."""
+    factor = max(1.0, ROTATIONS_OF_A_TIMEOUT * rotation / ring.token)
+    return replace(
+        ring,
+        token=factor * ring.token,
+        token_retransmit=factor * ring.token_retransmit,
+        hold=factor * ring.hold,
+        consensus=factor * ring.consensus,
+        token_warning=factor * ring.token_warning,
+        heartbeat=factor * ring.heartbeat,
+        merge_backoff_max=factor * ring.merge_backoff_max,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,11 +16,22 @@ from simcluster.options import Options
 from simcluster.scenario import Golden, Scenario, Script
 from simcluster.trace import Trace
 
+SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"
+"""Those of the sound protocol."""
+
 
 def run(script: Script, mutant: str = "", trace: Trace | None = None) -> Outcome:
     """Run a script, with the protocol as it is, or with a mistake in it."""
     with find(mutant).active() if mutant else nullcontext():
         return Cluster(script.options, trace=trace, script=script).run()
+
+
+def scenario_coverage(folder: Path = SCENARIOS) -> Counter[str]:
+    """What the scenarios of a folder exercise, all together."""
+    total: Counter[str] = Counter()
+    for path in sorted(folder.glob("*.txt")):
+        total.update(run(scenario_text.load(path).script).coverage)
+    return total
 
 
 def run_seed(options: Options, mutant: str = "") -> Outcome:

@@ -34,6 +34,8 @@ class WireWatch:
         self.violations: list[Violation] = []
         self._tokens: dict[tuple[RingKey, int], Token] = {}
         self._frames: dict[tuple[RingKey, int], Mcast] = {}
+        self._in_hand: dict[tuple[RingKey, int], int] = {}
+        """By ring and node: new frames sent since it passed the token on last."""
 
     def sent(self, time: float, node: int, durable: int, packet: AnyPacket) -> None:
         """Node *node*, with ring sequence *durable* on its disk, sends *packet*."""
@@ -47,13 +49,23 @@ class WireWatch:
                 what = f"node {node} sent {packet}; {self._flow_max} units are the most"
                 self.violations.append(Violation("W4", time, what))
             name = RingKey(packet.ring.sequence, packet.ring.representative), packet.hop
+            self._in_hand.pop((name[0], node), None)
             first = self._tokens.setdefault(name, packet)
             if first is not packet and first != packet:
                 self.violations.append(Violation("W1", time, f"node {node} sent {packet}, another sent {first}"))
         elif isinstance(packet, Mcast):
             name = RingKey(packet.ring.sequence, packet.ring.representative), packet.seq
             frame = self._frames.setdefault(name, packet)
+            if frame is packet:
+                self._count(time, node, name[0])
             if frame is not packet and frame != packet:
                 self.violations.append(Violation("W2", time, f"node {node} sent {packet}, another sent {frame}"))
         elif isinstance(packet, CommitToken) and packet.ring.representative != packet.members[0]:
             self.violations.append(Violation("W1", time, f"node {node} sent {packet}, not of its representative"))
+
+    def _count(self, time: float, node: int, ring: RingKey) -> None:
+        """Frames are counted besides what the token says of them, since a mistake may be in that; each is a unit."""
+        frames = self._in_hand[ring, node] = self._in_hand.get((ring, node), 0) + 1
+        if frames > self._flow_max:
+            what = f"node {node} sent {frames} frames with one token of {ring}; {self._flow_max} units are the most"
+            self.violations.append(Violation("W4", time, what))
