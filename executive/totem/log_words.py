@@ -69,6 +69,13 @@ def _failed_to_receive(fields: Fields) -> Iterator[str]:
     yield f"FAILED TO RECEIVE: node {fields['node']} gets the token but not the messages"
 
 
+def _apart(fields: Fields) -> Iterator[str]:
+    yield (
+        f"No ring is formed with node {fields['node']}: "
+        "a link between its ring and this one does not work in both directions"
+    )
+
+
 def _process_ended(fields: Fields) -> Iterator[str]:
     yield f"The totem process of node {fields['node']} has ended, forming new configuration."
 
@@ -83,6 +90,7 @@ _WORDING: Final[dict[str, Callable[[Fields], Iterator[str]]]] = {
     "ring.token_overdue": _overdue,
     "ring.retransmit_list": _retransmit_list,
     "ring.failed_to_receive": _failed_to_receive,
+    "ring.apart": _apart,
     "ring.process_ended": _process_ended,
     "ring.process_gone": _process_gone,
 }

@@ -48,6 +48,7 @@ def test_rings_stand_where_links_are_broken(four: Cluster, links: tuple[tuple[in
     wait_until(quiet, SETTLED_SECONDS, lambda: f"rings stand; they are {rings(four)}")
     sizes = sorted(len(members) for _, members in {each[1] for each in seen})
     assert sum(sizes) == 4 and sizes in ([1, 3], [2, 2]), "each node is in one ring, and no more are left out than must"
+    assert any("No ring is formed with node" in node.log for node in four), "people are told why"
     four.heal()
     four.wait_for_ring({1, 2, 3, 4})
 

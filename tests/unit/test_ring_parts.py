@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from totemd.executive.config.model import Configuration, TotemOptions
 from totemd.executive.totem.announcements import Down, Roster, Services, Up, decode, encode
-from totemd.executive.totem.core.backoff import MergeBackoff
+from totemd.executive.totem.core.backoff import LinkNews, MergeBackoff
 from totemd.executive.totem.core.context import RingState
 from totemd.executive.totem.core.flow import ROTATION_SECONDS, FlowAccount, units, whole_frames
 from totemd.executive.totem.core.reactions import REACTIONS, TIMER_REACTIONS
@@ -137,9 +137,9 @@ def test_links_that_were_broken_and_work_again_end_the_back_off_once() -> None:
     backoff.installed([1, 2], [], 4.0)
     backoff.installed([1], [2], 5.0)
     assert backoff.ignores(2, 5.0 + 15.0), "what was learnt about the node stays"
-    for at in (6.0, 14.0):
-        assert not backoff.link_seen(2, at, apart=True, after_silence=False)
-    assert backoff.link_seen(2, 15.0, apart=False, after_silence=False), "the rings were apart for long enough"
+    news = [backoff.link_seen(2, at, apart=True, after_silence=False) for at in (6.0, 13.0, 14.0, 14.5)]
+    assert news == [None, None, LinkNews.APART, None], "told once, when it has lasted"
+    assert backoff.link_seen(2, 15.0, apart=False, after_silence=False) is LinkNews.MENDED
     backoff.installed([1, 2], [], 16.0)
     backoff.installed([1], [2], 17.0)
     assert not backoff.link_seen(2, 18.0, apart=True, after_silence=False)

@@ -11,8 +11,16 @@ other one's joins are heard.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+
+class LinkNews(enum.Enum):
+    """What a merge detect has shown of the links to the ring that it is of."""
+
+    APART = "somebody does not hear somebody, and that lasts"
+    MENDED = "all hear each other again, and need not wait"
 
 
 @dataclass(slots=True)
@@ -27,6 +35,8 @@ class _Record:
     member_since: float | None = None
     apart_since: float | None = None
     """Since when every merge detect of it was one of a ring that is apart from ours."""
+    told: bool = False
+    """That it lasted has been said."""
     cut: bool = False
     """That lasted, or it was silent: the links to its ring did not work at some time since."""
 
@@ -68,30 +78,32 @@ class MergeBackoff:
                 length = min(2 * record.length, self._longest)
             self._records[node] = _Record(length, now + length, node in deaf, candidates, now + self._unaware)
 
-    def link_seen(self, node: int, now: float, *, apart: bool, after_silence: bool) -> bool:
+    def link_seen(self, node: int, now: float, *, apart: bool, after_silence: bool) -> LinkNews | None:
         """A merge detect of *node* came: its ring is *apart* from ours, or not as far as is known.
 
         If it is, that is reason not to try.  If it was, for long enough to be believed, and is not now, that ends the
         back-off, once: what was mended need not wait.  Links that have not changed since the node was excluded say
-        nothing new, nor do any about a deaf node, which gets merge detects as before.  Returns whether it was ended.
+        nothing new, nor do any about a deaf node, which gets merge detects as before.  Returns what is new, once.
         """
         record = self._records.get(node)
         if record is None or record.member_since is not None:
-            return False
+            return None
         record.unaware_until = now
         if record.deaf:
-            return False
+            return None
         record.cut = record.cut or after_silence
         if apart:
             record.apart_since = now if record.apart_since is None else record.apart_since
-            record.cut = record.cut or now - record.apart_since >= self._first
-            return False
-        record.apart_since = None
+            lasts = now - record.apart_since >= self._first
+            told, record.told = record.told, record.told or lasts
+            record.cut = record.cut or lasts
+            return LinkNews.APART if lasts and not told else None
+        record.apart_since, record.told = None, False
         if not record.cut:
-            return False
+            return None
         record.cut = False
         waiting, record.until = now < record.until, now
-        return waiting
+        return LinkNews.MENDED if waiting else None
 
     def ignores(self, node: int, now: float) -> bool:
         """Whether a merge detect or foreign message of *node* is to be ignored."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..wire.packets import Alive, CommitToken, HoldCancel, Join, Mcast, MergeDetect, Packet, Probe, Token
+from .backoff import LinkNews
 from .context import GatherReason, RingContext, RingState
 from .effects import Level, Multicast, Scope
 from .keeping import on_hold_cancel, release_held_token, repeat_token
@@ -115,8 +116,12 @@ def _look_at_link(ring: RingContext, packet: MergeDetect, sender: int, now: floa
     ring.highest_ring_sequence = max(ring.highest_ring_sequence, packet.ring.sequence)
     installed = ring.installed
     apart = ring.earshot.apart(sender, installed.ring, installed.members, now)
-    if ring.backoff.link_seen(sender, now, apart=apart, after_silence=ring.earshot.was_silent(sender, now)):
+    news = ring.backoff.link_seen(sender, now, apart=apart, after_silence=ring.earshot.was_silent(sender, now))
+    if news is LinkNews.MENDED:
         ring.count("backoff.link_mended")
+    elif news is LinkNews.APART:
+        ring.count("backoff.apart")
+        ring.fact("ring.apart", Level.WARNING, node=sender, ring=str(packet.ring))
 
 
 def hear_other_ring(
