@@ -187,7 +187,7 @@ class Session:
         self.wait_until_it_runs(time.monotonic())
 
     def note(self, kind: str, since: float) -> None:
-        """The longest time after the fault, up to now, in which nobody ran; and the fail-over, from fault to start."""
+        """The longest time after the fault, up to now, in which nobody ran."""
         found, now = runs(self.file), time.monotonic()
         after = [run for run in found if run.ended >= since or run.began >= since]
         times = [since, *(moment for run in after for moment in (max(since, run.began), run.ended)), now]
@@ -216,11 +216,12 @@ def main(arguments: list[str] | None = None) -> int:
             except NotInTime as error:
                 problem = str(error)
         found = runs(session.file)
-        return report(session, found, [*complaints(found), *([problem] if problem else [])])
+        return report(session, found, problem)
 
 
-def report(session: Session, found: list[Run], wrong: list[str]) -> int:
-    """Print the figures; return the exit code."""
+def report(session: Session, found: list[Run], problem: str) -> int:
+    """Print the figures, and the *problem* that ended it early, if there was one; return the exit code."""
+    wrong = complaints(found)
     gaps = session.gaps
     for kind in sorted(gaps):
         print(f"{kind:24} {len(gaps[kind]):4} times, longest {max(gaps[kind]):6.2f} s")
@@ -229,9 +230,9 @@ def report(session: Session, found: list[Run], wrong: list[str]) -> int:
     terms, faults = len({run.fence for run in found}), sum(map(len, gaps.values()))
     print(f"{faults} faults, {len(found)} runs in {terms} terms; two at a time, or fences that fell: {len(wrong)}")
     print(f"longest time without a runner {longest:.2f} s, bound {session.bound:.2f} s, above it: {late}")
-    for text in wrong:
+    for text in (*wrong, *([problem] if problem else [])):
         print(text)
-    return 1 if wrong else 0
+    return 1 if wrong or problem else 0
 
 
 if __name__ == "__main__":
