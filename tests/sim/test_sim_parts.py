@@ -12,7 +12,7 @@ from simcluster.chance import Chance, bits_at
 from simcluster.cluster import Cluster
 from simcluster.history import REBORN, Boots, Incarnation, MessageId, RingKey, as_worn
 from simcluster.network import LossRule, Network
-from simcluster.options import Weather, derive
+from simcluster.options import CONSENSUS, ROTATIONS_OF_A_TIMEOUT, TOKEN, Weather, derive
 from simcluster.scheduler import EVENTS_PER_INSTANT_MAX, Livelock, Scheduler
 from simcluster.services import Services
 from simcluster.wire_watch import WireWatch
@@ -233,6 +233,17 @@ def test_a_core_that_raises_is_reported_with_its_story() -> None:
         outcome = Cluster(derive(1, "calm")).run()
     assert outcome.violations[0].prop == "crash"
     assert "broken on purpose" in outcome.violations[0].what
+
+
+def test_the_timeouts_of_many_nodes_are_several_rotations() -> None:
+    stretched = 0
+    for seed in range(30):
+        options = derive(seed, "nightly")
+        assert options.ring.token >= 0.999 * ROTATIONS_OF_A_TIMEOUT * options.rotation
+        assert options.ring.consensus == pytest.approx(CONSENSUS / TOKEN * options.ring.token)
+        stretched += options.ring.token > TOKEN
+        assert derive(seed).ring.token == TOKEN, "few nodes have time enough"
+    assert 0 < stretched < 30
 
 
 # -- what can be seen on the wire
