@@ -76,8 +76,10 @@ class RingEnd:
     def arrived(self, message: Attached | Events | Credit, payload: Sequence[bytes | memoryview]) -> None:
         """What the network process says."""
         match message:
-            case Events(events):
+            case Events(events, spent):
                 self._take(events, payload)
+                if spent:
+                    self._handler.stream_credited(spent)
             case Credit(payload_bytes):
                 self._handler.stream_credited(payload_bytes)
             case Attached():

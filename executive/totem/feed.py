@@ -143,14 +143,14 @@ class ServiceFeed:
     def flush(self) -> None:
         """Send what has gathered since the last call, one message for each service."""
         for channel, (session, stream) in self._streams.items():
+            spent = self._spent.pop(channel, 0)
             if stream.events:
                 events, payload = tuple(stream.events), tuple(stream.payload)
                 stream.events.clear()
                 stream.payload.clear()
                 stream.outstanding += sum(map(len, payload))
-                self._server.send(session, Events(events), *payload)
-            spent = self._spent.pop(channel, 0)
-            if spent:
+                self._server.send(session, Events(events, spent), *payload)
+            elif spent:
                 self._server.send(session, Credit(spent))
 
     def close(self) -> None:

@@ -102,6 +102,8 @@ class Events(Wire, frozen=True, tag="events"):
     """Consecutive events of the stream."""
 
     events: tuple[StreamEvent, ...]
+    spent: int = 0
+    """A `Credit` that would follow at once, since each message wakes its receiver."""
 
 
 class SubmitItem(msgspec.Struct, frozen=True, array_like=True):

@@ -10,7 +10,7 @@ import pytest
 from totemd.executive.totem.feed import ServiceFeed
 from totemd.ipc.channel import Session
 from totemd.ipc.ids import Guarantee, RingId
-from totemd.ipc.messages.stream import Attached, Credit, Epoch, Lane, Submit, SubmitItem
+from totemd.ipc.messages.stream import Attached, Credit, Delivered, Epoch, Events, Lane, Submit, SubmitItem
 from totemd.ipc.server import Closed
 
 CPG = 1
@@ -59,7 +59,9 @@ class Wire:
 
     def credit(self, session: Session) -> int:
         """What a session got back so far."""
-        return sum(said.payload_bytes for peer, said in self.sent if peer == session.peer and isinstance(said, Credit))
+        said = [message for peer, message in self.sent if peer == session.peer]
+        alone = sum(message.payload_bytes for message in said if isinstance(message, Credit))
+        return alone + sum(message.spent for message in said if isinstance(message, Events))
 
 
 def feed_over(wire: Wire, owner: Owner | None = None) -> ServiceFeed:
@@ -84,6 +86,20 @@ def test_credit_comes_back_once() -> None:
     feed.taken(CPG, 1, 100)
     feed.flush()
     assert wire.credit(cpg) == 100
+
+
+def test_credit_goes_with_what_is_delivered_and_wakes_the_service_once() -> None:
+    wire = Wire()
+    feed = feed_over(wire)
+    cpg = attached(feed, b"one", 10)
+    feed.received(cpg, Submit((ITEM,)), (b"x" * 100,))
+    feed.taken(CPG, 1, 100)
+    feed.deliver(CPG, Delivered(1, RingId(4, 1), 7), b"x" * 100)
+    wire.sent.clear()
+    feed.flush()
+    assert [message for _, message in wire.sent] == [Events((Delivered(1, RingId(4, 1), 7),), 100)]
+    feed.flush()
+    assert len(wire.sent) == 1
 
 
 def test_what_a_dead_service_had_submitted_gives_no_credit_to_its_successor() -> None:

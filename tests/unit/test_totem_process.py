@@ -53,7 +53,8 @@ class Recorder:
                 self.credit += count
             case stream.Attached(members=members):
                 self.members = members
-            case stream.Events(events=events):
+            case stream.Events(events, spent):
+                self.credit += spent
                 self._take(events, iter(payload))
                 self.connection.send(stream.Credit(sum(map(len, payload))))
 

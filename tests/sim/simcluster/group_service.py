@@ -226,13 +226,15 @@ class CpgProcess:
             case Attached():
                 credit = min(link.credit, self.machine.options.service_credit)
                 self.engine.attach(body, credit, self.machine.new_life())
-            case Events(events):
+            case Events(events, spent):
                 frames = iter(payload)
                 for event in events:
                     if isinstance(event, Delivered):
                         self.engine.event(event, next(frames, b""))
                     else:
                         self.engine.event(event)
+                if spent:
+                    self.engine.credited(spent)
                 if payload:
                     link.to_totem.send((Credit(sum(map(len, payload))), ()))
             case Credit(payload_bytes):
