@@ -56,7 +56,8 @@ class Completed:
     states: Mapping[int, bytes | memoryview]
     """By node, this one's own included."""
     without: tuple[int, ...]
-    """Members on which this service does not run."""
+    """Members on which this service does not run.  On a new ring also those on which it ended before it gave its state:
+    nodes that were with them before know of their processes, the others never will."""
     left: tuple[int, ...]
     """Nodes that went away since the last exchange that this node completed; they may be members again."""
 
@@ -221,7 +222,10 @@ class Synchroniser(Generic[M]):
         left = self._base - self._survivors
         self._base = self._survivors = frozenset(self._members)
         self._ready = True
-        without = frozenset(self._members) - exchange.states.keys() - exchange.ended
+        without = frozenset(self._members) - exchange.states.keys()
+        if exchange.epoch.position:
+            # Everybody knows of its processes, and their messages may be among what waits, before `ServiceGone`.
+            without -= exchange.ended
         return Completed(exchange.epoch, self._members, exchange.states, tuple(sorted(without)), tuple(sorted(left)))
 
 
