@@ -163,7 +163,7 @@ class Synchroniser(Generic[M]):
     def _abort(self) -> list[Output[M]]:
         aborted, waiting = self._exchange, self._waiting
         self._exchange, self._waiting = None, []
-        if aborted is None or aborted.epoch.position == 0 or not self._ready:
+        if aborted is None or aborted.epoch.number == 0 or not self._ready:
             return []
         return [item for item in waiting if not isinstance(item, _Exchange)]
 
@@ -174,7 +174,7 @@ class Synchroniser(Generic[M]):
         if self._dormant and event.node != self._node_id:
             return []
         self._dormant = False
-        exchange = _Exchange(Epoch(event.ring, event.position))
+        exchange = _Exchange(Epoch(event.ring, event.number))
         if self._exchange is not None:
             self._waiting.append(exchange)
             return self._advance()
@@ -223,7 +223,7 @@ class Synchroniser(Generic[M]):
         self._base = self._survivors = frozenset(self._members)
         self._ready = True
         without = frozenset(self._members) - exchange.states.keys()
-        if exchange.epoch.position:
+        if exchange.epoch.number:
             # Everybody knows of its processes, and their messages may be among what waits, before `ServiceGone`.
             without -= exchange.ended
         return Completed(exchange.epoch, self._members, exchange.states, tuple(sorted(without)), tuple(sorted(left)))

@@ -85,7 +85,7 @@ class OrderedStream:
         except MalformedMessage as error:
             self._log.warning("announcement dropped", node=message.origin, reason=str(error))
             return
-        news = self._roster.delivered(message.origin, message.ring, message.position, announcement)
+        news = self._roster.delivered(message.origin, message.ring, announcement)
         if news is not None:
             self.feed.event(news)
 

@@ -28,8 +28,8 @@ class Epoch(msgspec.Struct, frozen=True, order=True, array_like=True):
     """A place in the order where services start to exchange state: a new ring, or a service that came up in it."""
 
     ring: RingId
-    position: Sequence
-    """0 for the start of the ring, else the position of the `ServiceUp`."""
+    number: Sequence
+    """0 for the start of the ring, else that of the `ServiceUp`."""
 
 
 class Delivered(Wire, frozen=True, tag="delivered"):
@@ -73,7 +73,9 @@ class ServiceUp(Wire, frozen=True, tag="service-up"):
     node: NodeNumber
     service: str
     ring: RingId
-    position: Sequence
+    number: Sequence
+    """Which of the starts and ends of services on this ring it is, the same on all nodes.  Its place in the order would
+    not do: one frame may tell of a start, an end and another start."""
 
 
 class ServiceDown(Wire, frozen=True, tag="service-down"):
@@ -82,7 +84,8 @@ class ServiceDown(Wire, frozen=True, tag="service-down"):
     node: NodeNumber
     service: str
     ring: RingId
-    position: Sequence
+    number: Sequence
+    """As that of `ServiceUp`."""
 
 
 StreamEvent = Delivered | Transitional | Regular | ServiceList | ServiceUp | ServiceDown

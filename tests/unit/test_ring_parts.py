@@ -210,14 +210,15 @@ def test_a_ring_sequence_that_cannot_be_stored_keeps_the_old_one(tmp_path: Path)
 
 def test_roster_turns_announcements_into_events() -> None:
     roster, other = Roster(), RingId(8, 1)
-    assert roster.delivered(1, RING, 1, Services(RING, ("cpg",))) == ServiceList(1, RING, ("cpg",))
-    assert roster.delivered(2, RING, 2, Services(other, ("cpg",))) is None
-    assert roster.delivered(1, RING, 3, Down(RING, "cpg")) == ServiceDown(1, "cpg", RING, 3)
-    assert roster.delivered(1, RING, 4, Down(RING, "cpg")) is None
-    assert roster.delivered(1, RING, 5, Up(RING, "cpg")) == ServiceUp(1, "cpg", RING, 5)
+    assert roster.delivered(1, RING, Services(RING, ("cpg",))) == ServiceList(1, RING, ("cpg",))
+    assert roster.delivered(2, RING, Services(other, ("cpg",))) is None
+    assert roster.delivered(1, RING, Down(RING, "cpg")) == ServiceDown(1, "cpg", RING, 1)
+    assert roster.delivered(1, RING, Down(RING, "cpg")) is None
+    assert roster.delivered(1, RING, Up(RING, "cpg")) == ServiceUp(1, "cpg", RING, 2)
     assert roster.services == {1: ("cpg",)}
     roster.new_ring()
     assert roster.services == {}
+    assert roster.delivered(1, RING, Up(RING, "cpg")) == ServiceUp(1, "cpg", RING, 1)
 
 
 @given(st.binary(max_size=60))

@@ -113,7 +113,7 @@ class WatchedEngine(Engine):
         self._cause = None
 
     def _completed(self, done: Completed) -> None:
-        ring, position = ring_key(done.epoch.ring), done.epoch.position
+        ring, position = ring_key(done.epoch.ring), done.epoch.number
         self._complete.add(ring)
         self._machine.completed(ring, position, self._here)
         self._cause = self._just_completed = Exchange(ring, position, " ".join(self._path))

@@ -182,8 +182,14 @@ class Node:
         event, payload = self.inbox.popleft()
         self.engine.event(event, payload, self.bus.now)
         if not isinstance(event, Transitional | Regular):
-            position = getattr(event, "position", (event.node, "list") if isinstance(event, ServiceList) else 0)
-            self.bus.counted(self.engine, (event.ring, position))
+            match event:
+                case Delivered(position=position):
+                    place: object = position
+                case ServiceList(node=node):
+                    place = (node, "list")
+                case _:
+                    place = (type(event), event.number)
+            self.bus.counted(self.engine, (event.ring, place))
         self.carry_out()
         return True
 
