@@ -90,7 +90,7 @@ TIMERS = (
         at_least=HOLD_MIN,
         reload=True,
         label="token hold timeout",
-        doc="How long the token rests at the representative while nobody has anything to send.",
+        doc="How long the token rests, with who sent last, while nobody has anything to send.",
         heritage="2.x: at least 30",
     ),
     Option(
@@ -188,7 +188,7 @@ FLOW = (
         zero_is_default=True,
         at_least=1,
         reload=True,
-        doc="Rotations without a new message after which the token is held (see `hold`). Where it is not given, three "
+        doc="Rotations without a new message after which the token rests (see `hold`). Where it is not given, three "
         "are enough if everybody has everything.",
     ),
     Option(

@@ -28,11 +28,11 @@ BUFFER_SHARE = 0.5
 """Share of a receive buffer that a window may fill: the kernel counts its own structures against it, too."""
 
 PARK_VISITS = 1
-"""Idle rotations after which the token is kept if everybody has everything, unless seqno_unchanged_const is configured:
+"""Idle rotations after which the token rests if everybody has everything, unless seqno_unchanged_const is configured:
 corosync turns 30 times more, which costs three nodes half a processor between two messages."""
 
 KEEP_SECONDS = 0.004
-"""So long the only sender keeps the token, in case it has more to say at once.  Shorter than the least patience with
+"""How long the only sender keeps the token, in case it has more to say at once.  Shorter than the least patience with
 a token that may be lost (`core/rhythm.py`), and than the time that somebody else, who does not know, should wait."""
 
 KEEP_RETRANSMIT_SHARE = 0.05

@@ -342,7 +342,7 @@ class TotemProcess:
     def _pump_scheduled_now(self) -> None:
         self._pump_scheduled = False
         now = clock()
-        self._ring.expire(now)  # a token that was kept goes out with all that was submitted in this turn
+        self._ring.expire(now)  # a token that is held goes out with all that was submitted in this turn
         self._pump(now)
 
     def _pump(self, now: float) -> None:

@@ -101,19 +101,19 @@ def test_what_comes_twice_much_later_was_somebody_elses_wish() -> None:
 def test_a_frame_that_is_asked_for_again_is_left_to_others_longer_each_time() -> None:
     repeats, sent = Repeats(), []
     for request in range(12):
-        if not repeats.is_for_others(7):
+        if not repeats.leaves_to_others(7):
             repeats.sent(7, others=2)
             sent.append(request)
     assert sent == [0, 2, 5, 8, 11]
-    assert not repeats.is_for_others(8), "each frame for itself"
+    assert not repeats.leaves_to_others(8), "each frame for itself"
     repeats.release(7)
-    assert not repeats.is_for_others(7)
+    assert not repeats.leaves_to_others(7)
 
 
 def test_who_alone_can_send_a_frame_again_does_so_each_time() -> None:
     repeats = Repeats()
     for _ in range(5):
-        assert not repeats.is_for_others(7)
+        assert not repeats.leaves_to_others(7)
         repeats.sent(7, others=0)
 
 
@@ -122,7 +122,7 @@ def test_a_member_that_does_not_hear_the_next_ones_is_served_by_those_behind_the
     served = set[int]()
     for _ in range(30):
         for number, repeats in enumerate(members):
-            if not repeats.is_for_others(1):
+            if not repeats.leaves_to_others(1):
                 repeats.sent(1, others=4)
                 served.add(number)
                 break

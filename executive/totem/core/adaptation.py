@@ -109,8 +109,8 @@ class Repeats:
         self._turns: dict[int, tuple[int, int]] = {}
         """Number -> how often we have sent the frame again, and how many more requests are left to others."""
 
-    def is_for_others(self, seq: int) -> bool:
-        """The frame is asked for: whether somebody else is to send it, who has been asked less often."""
+    def leaves_to_others(self, seq: int) -> bool:
+        """The frame is asked for: whether this request is left to somebody else, who has been asked less often."""
         times, left = self._turns.get(seq, (0, 0))
         if left:
             self._turns[seq] = times, left - 1

@@ -134,7 +134,7 @@ class Rotation:
     kept_elsewhere: bool = False
     """Another member, who sent last, keeps the token for a moment."""
     keeper: bool = False
-    """At the last visit it was for this node to keep the token of an idle ring."""
+    """At the last visit it was here that the token of an idle ring would rest."""
     originated: int = 0
     """Highest number that this node has given."""
     forwarded: int = 0
@@ -264,7 +264,7 @@ class RingContext:
 
     @property
     def keeps_token(self) -> bool:
-        """Whether it is for this node to keep the token of an idle ring: who sent last, and may send more at once."""
+        """Whether the token of an idle ring rests here: with who sent last, and may send more at once."""
         rotation = self.rotation
         return rotation.originated == rotation.highest if rotation.highest else self.is_representative
 

@@ -159,8 +159,8 @@ def on_hold_cancel(ring: RingContext, now: float) -> None:
 
 
 def repeat_token(ring: RingContext, now: float) -> None:
-    """Timer RETRANSMIT: the successor may not have got the token, or the representative that we want it."""
+    """Timer RETRANSMIT: the successor may not have got the token, or who holds it that we want it."""
     if ring.rotation.waking or wants_to_send(ring):
-        # Whoever keeps the token may have thought that everybody knows.
+        # Whoever holds the token may have thought that everybody knows.
         ring.multicast_ring(HoldCancel(ring.ring))
     ring.resend_token(now)

@@ -46,7 +46,7 @@ def retransmit(ring: RingContext, wanted: tuple[int, ...], budget: int) -> tuple
     spent = 0
     for seq in wanted:
         frame = ring.store.get(seq)
-        if frame is None or spent >= budget or repeats.is_for_others(seq):
+        if frame is None or spent >= budget or repeats.leaves_to_others(seq):
             still.append(seq)
             continue
         repeats.sent(seq, ring.receivers - 1)

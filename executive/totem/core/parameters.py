@@ -27,7 +27,7 @@ class RingParameters:
     """Silence after which the successor is sent something, so that its port can be reported closed; 0 = off."""
     fail_recv_const: int = 2500
     seqno_unchanged_const: int = 30
-    """Rotations without anything new after which the token is kept."""
+    """Rotations without anything new after which the token rests."""
     park_visits: int = 1
     """The same where everybody is known to have everything; 0 = no sooner then."""
     keep: float = 0.004

@@ -66,7 +66,7 @@ class Rhythm:
         self._doublings = min(self._doublings + 1, DOUBLINGS_MAX)
 
     def disturbed(self) -> None:
-        """The rotation that is under way is none: somebody keeps the token."""
+        """The rotation that is under way is none: somebody holds the token."""
         self._began = None
 
     def returned(self, now: float) -> None:

@@ -87,7 +87,7 @@ class Ring:
 
     @property
     def rotation_seconds(self) -> float:
-        """Smoothed time of a rotation in which nobody keeps the token; 0 until one was measured."""
+        """Smoothed time of a rotation in which nobody holds the token; 0 until one was measured."""
         return self._context.rotation.rhythm.mean
 
     @property

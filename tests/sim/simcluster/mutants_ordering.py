@@ -31,7 +31,7 @@ ORDERING = (
         "the same member sends a frame again each time that it is asked for",
         0,
         "story",
-        (Edit(adaptation.Repeats.is_for_others, "return left > 0", "return False"),),
+        (Edit(adaptation.Repeats.leaves_to_others, "return left > 0", "return False"),),
         "always_the_same_answers.txt",
     ),
     Mutant(
