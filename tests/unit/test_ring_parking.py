@@ -217,7 +217,7 @@ def test_the_moment_is_not_made_longer_by_sending() -> None:
 
 
 def test_what_a_rotation_may_carry_bounds_what_is_sent_while_the_token_is_kept() -> None:
-    member = keeping(window_size=50, max_messages=3)
+    member = keeping(window_size=50, max_messages=3, frame_bytes=1_300)
     assert [type(each) for each in member.submit()] == [Mcast]
     assert [type(each) for each in member.submit()] == [Mcast]
     assert [type(each) for each in member.submit()] == [Token]

@@ -93,9 +93,10 @@ def _send_with_held_token(ring: RingContext, token: Token, now: float, *, stays:
     rotation = ring.rotation
     until = now + ring.parameters.keep if rotation.kept_until is None else rotation.kept_until
     before = rotation.flow.sent
-    allowed = rotation.flow.allowed(token, backlog(ring)) - before
-    frames = bounded(ring, token, whole_frames(max(0, allowed), ring.frame_datagrams_max))
-    sending = originate(ring, token.highest, frames, may_keep=stays and now < until and may_keep(ring, token))
+    allowed = whole_frames(rotation.flow.allowed(token, backlog(ring)), ring.frame_datagrams_max)
+    room = bounded(ring, token, allowed - before)
+    keeps_on = stays and now < until and may_keep(ring, token)
+    sending = originate(ring, token.highest, room, resent=before, may_keep=keeps_on)
     flow, total = rotation.flow.settle(token, before + sending.units, backlog(ring))
     received, held_back_by = received_by_all(ring, token, sending.highest)
     rotation.forwarded = received

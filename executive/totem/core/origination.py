@@ -46,7 +46,8 @@ def retransmit(ring: RingContext, wanted: tuple[int, ...], budget: int) -> tuple
     spent = 0
     for seq in wanted:
         frame = ring.store.get(seq)
-        if frame is None or spent >= budget or repeats.leaves_to_others(seq):
+        size = 0 if frame is None else _size(ring, frame.body)
+        if frame is None or (spent and spent + size > budget) or repeats.leaves_to_others(seq):
             still.append(seq)
             continue
         repeats.sent(seq, ring.receivers - 1)
@@ -54,7 +55,7 @@ def retransmit(ring: RingContext, wanted: tuple[int, ...], budget: int) -> tuple
         ring.count("mcast.retransmitted")
         if frame.origin == ring.me:
             ring.frame_size.repeated()
-        spent += units(len(frame.body), ring.parameters.datagram_bytes)
+        spent += size
     return tuple(still), spent
 
 
@@ -71,14 +72,16 @@ def bounded(ring: RingContext, token: Token, allowed: int) -> int:
     return min(allowed, max(0, room))
 
 
-def originate(ring: RingContext, highest: int, allowed: int, *, may_keep: bool) -> Sending:
-    """Give our waiting frames their numbers and send them.
+def originate(ring: RingContext, highest: int, allowed: int, *, resent: int, may_keep: bool) -> Sending:
+    """Give our waiting frames their numbers and send them: *allowed* units besides the *resent* ones of this visit.
 
     *may_keep*: the token may stay here afterwards.  It does not if something is left, or waits for the safe mark.
     """
     sent = 0
     while sent < allowed:
-        frame = _next_rebroadcast(ring, highest + 1) if ring.recovery is not None else _next_frame(ring, highest + 1)
+        # The first frame of a visit may always be a whole one, else nothing would ever be sent.
+        most = allowed - sent if resent or sent else None
+        frame = _next_rebroadcast(ring, highest + 1, most) if ring.recovery else _next_frame(ring, highest + 1, most)
         if frame is None:
             break
         may_keep = may_keep and frame.guarantee is not Guarantee.SAFE
@@ -88,22 +91,36 @@ def originate(ring: RingContext, highest: int, allowed: int, *, may_keep: bool) 
         ring.store.add(frame)
         ring.multicast_ring(frame)
         ring.count("mcast.originated")
-        size = units(len(frame.body) + MCAST_OVERHEAD_BYTES, ring.parameters.datagram_bytes)
+        size = _size(ring, frame.body)
         ring.frame_size.sent(size, ring.receivers)
         sent += size
     return Sending(highest, sent, may_keep and sent > 0 and not ring.outbox.waiting_bytes)
 
 
-def _next_rebroadcast(ring: RingContext, seq: int) -> Mcast | None:
+def _size(ring: RingContext, body: bytes) -> int:
+    """Units of a frame with this body."""
+    return units(len(body) + MCAST_OVERHEAD_BYTES, ring.parameters.datagram_bytes)
+
+
+def _next_rebroadcast(ring: RingContext, seq: int, most: int | None) -> Mcast | None:
+    """The next frame of at most *most* units that recovery has to send again."""
     assert ring.recovery is not None
-    if not ring.recovery.queue:
+    queue = ring.recovery.queue
+    if not queue:
         return None
-    waiting = ring.recovery.queue.pop(next(iter(ring.recovery.queue)))
+    first = next(iter(queue))
+    if most is not None and _size(ring, queue[first].body) > most:
+        return None
+    waiting = queue.pop(first)
     return Mcast(ring.ring, seq, ring.me, waiting.guarantee, True, waiting.body)
 
 
-def _next_frame(ring: RingContext, seq: int) -> Mcast | None:
-    frame = ring.outbox.next_frame(ring.frame_bytes(), application=ring.installed.synchronised)
+def _next_frame(ring: RingContext, seq: int, most: int | None) -> Mcast | None:
+    """The next frame of what waits here, of at most *most* units."""
+    frame_bytes = ring.frame_bytes()
+    if most is not None:
+        frame_bytes = min(frame_bytes, most * ring.parameters.datagram_bytes - MCAST_OVERHEAD_BYTES)
+    frame = ring.outbox.next_frame(frame_bytes, application=ring.installed.synchronised)
     if frame is None:
         return None
     for done in frame.completed:

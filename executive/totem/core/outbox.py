@@ -72,10 +72,10 @@ class Outbox:
     def next_frame(self, frame_bytes: int, *, application: bool) -> Frame | None:
         """Fill one frame of at most *frame_bytes* from the first lane that has something; None if nothing may be sent.
 
-        Of *frame_bytes* some must be left beside `BODY_OVERHEAD_BYTES` and `PART_OVERHEAD_BYTES`.
+        None also if *frame_bytes* leave nothing beside `BODY_OVERHEAD_BYTES` and `PART_OVERHEAD_BYTES`.
         """
         lane = self._lane(application)
-        if lane is None:
+        if lane is None or frame_bytes <= BODY_OVERHEAD_BYTES + PART_OVERHEAD_BYTES:
             return None
         queue = self._queues[lane]
         guarantee = queue[0].submission.guarantee
