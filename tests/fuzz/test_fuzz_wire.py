@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from totemd.executive.totem.links.faults import Faults, read_command
 from totemd.executive.totem.wire import codec, packets
 from totemd.executive.totem.wire.datagrams import (
-    ASSEMBLIES_PER_SOURCE_MAX,
     DATAGRAM_BYTES_MIN,
     FRAME_BYTES_MAX,
     Frame,
-    Reassembler,
     cut,
 )
 from totemd.executive.totem.wire.events import PacketReceived
+from totemd.executive.totem.wire.reassembly import ASSEMBLIES_PER_SOURCE_MAX, Reassembler
 from totemd.executive.totem.wire.refusals import Refused
 from totemd.executive.totem.wire.seal import (
     PAYLOAD_BYTES_MAX,

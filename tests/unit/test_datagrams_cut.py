@@ -6,20 +6,18 @@ import random
 import struct
 
 import pytest
-from totemd.executive.totem.wire import datagrams
+from totemd.executive.totem.wire import reassembly
 from totemd.executive.totem.wire.datagrams import (
-    ASSEMBLIES_PER_SOURCE_MAX,
-    ASSEMBLY_SECONDS,
     DATAGRAM_BYTES_MIN,
     FRAGMENT_OVERHEAD_BYTES,
     FRAME_BYTES_MAX,
     Frame,
-    Reassembler,
     Run,
     Source,
     cut,
-    leading_frame,
+    leading_fragments,
 )
+from totemd.executive.totem.wire.reassembly import ASSEMBLIES_PER_SOURCE_MAX, ASSEMBLY_SECONDS, Reassembler
 from totemd.executive.totem.wire.refusals import MalformedDatagram, Refusal
 from totemd.executive.totem.wire.seal import FRAME_OVERHEAD_BYTES, PAYLOAD_BYTES_MAX
 from totemd.ipc.errors import InvalidArgument
@@ -70,17 +68,46 @@ def test_a_run_is_its_datagrams(datagrams: list[bytes]) -> None:
     assert list(run) == datagrams and len(run) == len(datagrams)
 
 
+def taken(run: Run, start: int = 0) -> tuple[bytes | None, int] | None:
+    """What a fresh reassembler makes of the fragments that are taken at once, and where they end."""
+    several = leading_fragments(run, start)
+    return several and (Reassembler().take(several[0], HERE, 0.0), several[1])
+
+
 def test_frames_that_stand_whole_in_a_run_are_taken_at_once() -> None:
     """One behind the other, as the kernel may hand them over if the last fragment of the first is a full one."""
     stride = MTU - FRAGMENT_OVERHEAD_BYTES
     one, two = frame_of(3 * stride, 1), frame_of(5000, 2)
     first, second = cut(one, MTU, Frame(7, 1)), cut(two, MTU, Frame(7, 2))
     run = Run(first.data + second.data, MTU)
-    assert leading_frame(run, 0) == (one, len(first.data))
-    assert leading_frame(run, len(first.data)) == (two, len(run.data))
-    assert leading_frame(run, MTU) is None, "the second fragment begins no frame"
-    assert leading_frame(Run(first.data + second.data[:-1], MTU), len(first.data)) is None, "cut short"
-    assert leading_frame(Run.of(b"T\x10whole"), 0) is None
+    assert taken(run) == (one, len(first.data))
+    assert taken(run, len(first.data)) == (two, len(run.data))
+    assert taken(run, 2 * MTU) is None, "the last fragment, alone"
+    assert taken(Run.of(b"T\x10whole")) is None
+
+
+@pytest.mark.parametrize("per_read", [2, 3, 44, 45])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_frame_may_come_in_several_reads(per_read: int, backwards: bool) -> None:
+    data = cut(frame_of(200_000), MTU, Frame(7, 1)).data
+    reads = [Run(data[at : at + per_read * MTU], MTU) for at in range(0, len(data), per_read * MTU)]
+    reassembler, results = Reassembler(), []
+    for run in reversed(reads) if backwards else reads:
+        several = leading_fragments(run, 0)
+        if several is None:
+            results.append(reassembler.receive(run.data, HERE, 0.0))
+        else:
+            assert several[1] == len(run.data)
+            results.append(reassembler.take(several[0], HERE, 0.0))
+    assert results == [None] * (len(reads) - 1) + [frame_of(200_000)]
+    assert (reassembler.held_bytes, reassembler.next_deadline()) == (0, None)
+
+
+@pytest.mark.parametrize("short", [1, 600, 662])
+def test_a_last_fragment_that_is_cut_short_is_left_to_be_refused(short: int) -> None:
+    data = cut(frame_of(5000), MTU, Frame(7, 1)).data[:-short]
+    several = leading_fragments(Run(data, MTU), 0)
+    assert several is not None and several[1] == 3 * MTU and len(several[0].chunks) == 3
 
 
 @pytest.mark.parametrize("at", range(FRAGMENT_OVERHEAD_BYTES))
@@ -88,13 +115,26 @@ def test_frames_that_stand_whole_in_a_run_are_taken_at_once() -> None:
 def test_a_run_in_which_any_header_differs_is_no_frame_at_once(at: int, which: int) -> None:
     data = bytearray(cut(frame_of(5000), MTU, Frame(7, 1)).data)
     data[which * MTU + at] ^= 1
-    assert leading_frame(Run(bytes(data), MTU), 0) is None
+    found = taken(Run(bytes(data), MTU))
+    assert found is None or (found == (None, 3 * MTU) and which == 3)
 
 
 def test_fragments_in_another_order_or_twice_are_no_frame_at_once() -> None:
     first, second, *rest = cut(frame_of(5000), MTU, Frame(7, 1))
     for order in ((second, first, *rest), (first, first, *rest), (first, *rest)):
-        assert leading_frame(Run(b"".join(order), MTU), 0) is None
+        assert taken(Run(b"".join(order), MTU)) is None
+
+
+def test_of_what_comes_again_the_missing_is_taken() -> None:
+    """The same datagrams twice, each time with others lost: none has to come a third time."""
+    data = cut(frame_of(20 * (MTU - FRAGMENT_OVERHEAD_BYTES)), MTU, Frame(7, 1)).data
+    pieces, reassembler = list(Run(data, MTU)), Reassembler()
+    for piece in pieces[:4] + pieces[12:]:
+        assert reassembler.receive(piece, HERE, 0.0) is None
+    several = leading_fragments(Run(data[: 13 * MTU], MTU), 0)
+    assert several is not None
+    assert reassembler.take(several[0], HERE, 0.0) == frame_of(20 * (MTU - FRAGMENT_OVERHEAD_BYTES))
+    assert (reassembler.held_bytes, reassembler.next_deadline()) == (0, None)
 
 
 def test_every_seal_can_be_cut() -> None:
@@ -181,7 +221,7 @@ def test_a_source_has_room_for_so_many_and_the_oldest_goes() -> None:
 
 
 def test_one_source_does_not_crowd_out_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datagrams, "ASSEMBLY_BYTES_MAX", 20_000)
+    monkeypatch.setattr(reassembly, "ASSEMBLY_BYTES_MAX", 20_000)
     reassembler = Reassembler()
     first, second = cut(frame_of(2000), MTU, Frame(7, 1))
     reassembler.receive(first, HERE, 0.0)
@@ -193,7 +233,7 @@ def test_one_source_does_not_crowd_out_another(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_many_sources_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datagrams, "ASSEMBLIES_MAX", 50)
+    monkeypatch.setattr(reassembly, "ASSEMBLIES_MAX", 50)
     reassembler = Reassembler()
     first, _ = cut(frame_of(2000), MTU, Frame(7, 1))
     for port in range(1000):

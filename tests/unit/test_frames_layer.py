@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 
 import pytest
-from totemd.executive.totem.wire.datagrams import ASSEMBLY_SECONDS, Run, Source
+from totemd.executive.totem.wire.datagrams import Run, Source
 from totemd.executive.totem.wire.events import (
     Dropped,
     DuplicateNode,
@@ -18,6 +18,7 @@ from totemd.executive.totem.wire.events import (
     SendControl,
 )
 from totemd.executive.totem.wire.frames import FrameLayer, FrameSettings
+from totemd.executive.totem.wire.reassembly import ASSEMBLY_SECONDS
 from totemd.executive.totem.wire.refusals import LOG_WORDS, Refusal
 from totemd.executive.totem.wire.seal import PAYLOAD_BYTES_MAX
 from totemd.executive.totem.wire.suites import Suite

@@ -190,7 +190,7 @@ def test_what_cannot_be_sealed() -> None:
         Sealer(secret(Suite.AES256), 7, b"short")
     with pytest.raises(InvalidArgument, match="node id"):
         Sealer(secret(Suite.AES256), 0, BOOT)
-    with pytest.raises(InvalidArgument, match="at most 65536 bytes"):
+    with pytest.raises(InvalidArgument, match="at most 262144 bytes"):
         Sealer(secret(Suite.AES256), 7, BOOT).seal(FrameKind.PACKET, bytes(seal.PAYLOAD_BYTES_MAX + 1))
 
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
-from .datagrams import Frame, Reassembler, Run, Source, cut, leading_frame, quoted_frame
+from .datagrams import Fragments, Frame, Run, Source, cut, leading_fragments, quoted_frame
 from .events import Dropped, DuplicateNode, FrameEvent, PacketReceived, PeerEnded, PeerProven, SendControl
+from .reassembly import Reassembler
 from .refusals import Refusal, Refused
 from .replay import RecentFloor
 from .seal import BOOT_BYTES, EVERYBODY, ClusterSecret, FrameKind, Opener, Sealer, name_of
@@ -110,23 +111,28 @@ class FrameLayer:
         """Take any datagrams that arrived from one source; they never raise."""
         at, end, size = 0, len(run.data), run.size
         while True:
-            whole = leading_frame(run, at)
-            if whole is None:
+            several = leading_fragments(run, at)
+            if several is None:
                 self.receive(run.data[at : at + size], source, now)
                 at += size
             else:
-                frame, after = whole
-                self._datagrams_received += -((at - after) // size)
-                at = after
-                self._take(frame, source, now)
+                fragments, at = several
+                self._datagrams_received += len(fragments.chunks)
+                self._reassemble(fragments, source, now)
             if at >= end:
                 return
 
     def receive(self, datagram: bytes, source: Source, now: float) -> None:
         """Take any bytes that arrived; they never raise."""
         self._datagrams_received += 1
+        self._reassemble(datagram, source, now)
+
+    def _reassemble(self, found: bytes | Fragments, source: Source, now: float) -> None:
         try:
-            frame = self._reassembler.receive(datagram, source, now)
+            if isinstance(found, bytes):
+                frame = self._reassembler.receive(found, source, now)
+            else:
+                frame = self._reassembler.take(found, source, now)
         except Refused as refused:
             self._drop(Dropped(refused.refusal, source))
             return

@@ -43,7 +43,7 @@ BOOT_BYTES: Final = 16
 CLUSTER_TAG_BYTES: Final = 4
 """Bytes of the hash of the cluster's name in each frame: enough to tell a neighbour from an intruder."""
 
-PAYLOAD_BYTES_MAX: Final = 64 * 1024
+PAYLOAD_BYTES_MAX: Final = 256 * 1024
 """Longest payload of a frame."""
 
 CONTEXTS_MAX: Final = 1024
@@ -202,7 +202,7 @@ class Opener:
         fresh = context is None
         if context is None:
             context = self._secret.protection(sender, boot)
-        payload = context.open(_NONCE_PADDING + header[_COUNTER_AT:], header, frame[_HEADER.size :])
+        payload = context.open(_NONCE_PADDING + header[_COUNTER_AT:], header, memoryview(frame)[_HEADER.size :])
         # Only now: keys that a stranger makes us derive must not push out those of the members.
         if fresh:
             self._remember(who, context)

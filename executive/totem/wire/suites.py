@@ -35,7 +35,7 @@ class Protection(Protocol):
     def seal(self, nonce: bytes, header: bytes, payload: bytes) -> bytes:
         """What travels behind the header.  *nonce* must never have been used with this key."""
 
-    def open(self, nonce: bytes, header: bytes, sealed: bytes) -> bytes:
+    def open(self, nonce: bytes, header: bytes, sealed: memoryview) -> bytes:
         """The payload.
 
         Raises:
@@ -105,7 +105,7 @@ class _Encrypted:
     def seal(self, nonce: bytes, header: bytes, payload: bytes) -> bytes:
         return self._encrypt(nonce, payload, header)
 
-    def open(self, nonce: bytes, header: bytes, sealed: bytes) -> bytes:
+    def open(self, nonce: bytes, header: bytes, sealed: memoryview) -> bytes:
         if len(sealed) < TAG_BYTES:
             raise MalformedFrame(Refusal.BAD_FRAME)
         try:
@@ -124,10 +124,10 @@ class _Authenticated:
     def seal(self, nonce: bytes, header: bytes, payload: bytes) -> bytes:
         return payload + self._encrypt(nonce, b"", header + payload)
 
-    def open(self, nonce: bytes, header: bytes, sealed: bytes) -> bytes:
+    def open(self, nonce: bytes, header: bytes, sealed: memoryview) -> bytes:
         if len(sealed) < TAG_BYTES:
             raise MalformedFrame(Refusal.BAD_FRAME)
-        payload = sealed[:-TAG_BYTES]
+        payload = bytes(sealed[:-TAG_BYTES])
         try:
             self._decrypt(nonce, sealed[-TAG_BYTES:], header + payload)
         except InvalidTag:
@@ -141,10 +141,10 @@ class _Checksum:
     def seal(self, nonce: bytes, header: bytes, payload: bytes) -> bytes:
         return payload + zlib.crc32(payload, zlib.crc32(header)).to_bytes(_CRC_BYTES, "big")
 
-    def open(self, nonce: bytes, header: bytes, sealed: bytes) -> bytes:
+    def open(self, nonce: bytes, header: bytes, sealed: memoryview) -> bytes:
         if len(sealed) < _CRC_BYTES:
             raise MalformedFrame(Refusal.BAD_FRAME)
-        payload = sealed[:-_CRC_BYTES]
+        payload = bytes(sealed[:-_CRC_BYTES])
         if zlib.crc32(payload, zlib.crc32(header)).to_bytes(_CRC_BYTES, "big") != sealed[-_CRC_BYTES:]:
             raise InvalidDigest(Refusal.DAMAGED_FRAME)
         return payload

@@ -12,18 +12,17 @@ from fuzzkit.target import MSGPACK_BOMBS, Target, join_chunks, split_chunks
 from totemd.executive.totem.core.assembly import Assembler
 from totemd.executive.totem.wire import codec, packets
 from totemd.executive.totem.wire.datagrams import (
-    ASSEMBLIES_PER_SOURCE_MAX,
     FRAGMENT_BYTES_MIN,
     FRAGMENT_OVERHEAD_BYTES,
     FRAME_BYTES_MAX,
     Frame,
-    Reassembler,
     Run,
     cut,
-    leading_frame,
+    leading_fragments,
 )
 from totemd.executive.totem.wire.events import PacketReceived
 from totemd.executive.totem.wire.packing import Part, pack, unpack
+from totemd.executive.totem.wire.reassembly import ASSEMBLIES_PER_SOURCE_MAX, Reassembler
 from totemd.executive.totem.wire.refusals import Refused
 from totemd.executive.totem.wire.seal import ClusterSecret, FrameKind, OpenedFrame, Opener, Sealer
 from totemd.executive.totem.wire.sessions import CHALLENGE_BYTES, PENDING_BYTES_MAX, Peers
@@ -131,14 +130,15 @@ def _check_run(data: bytes) -> bool:
     """What is taken as one is what its datagrams make one by one."""
     run, start, accepted = Run(data[2:], int.from_bytes(data[:2], "big") or 1), 0, False
     while start < len(run.data):
-        found = leading_frame(run, start)
+        found = leading_fragments(run, start)
         if found is None:
             start += run.size
             continue
-        frame, end = found
-        reassembler = Reassembler()
-        pieces = Run(run.data[start:end], run.size)
-        assert [reassembler.receive(piece, HERE, 0.0) for piece in pieces] == [None] * (len(pieces) - 1) + [frame]
+        fragments, end = found
+        together, apart = Reassembler(), Reassembler()
+        *before, last = (apart.receive(piece, HERE, 0.0) for piece in Run(run.data[start:end], run.size))
+        assert not any(before) and together.take(fragments, HERE, 0.0) == last
+        assert together.held_bytes == apart.held_bytes
         start, accepted = end, True
     return accepted
 
