@@ -16,9 +16,16 @@ from .wire.packets import FRAME_BODY_BYTES_MAX
 from .wire.seal import FRAME_OVERHEAD_BYTES
 from .wire.suites import Suite
 
-FRAME_DATAGRAMS = 44
+FRAME_DATAGRAMS_MIN = 44
 """Datagrams of a full frame: as many as Linux sends with one call (UDP_SEGMENT, 64 kB).  Where datagrams are lost
 frames become smaller by themselves (core/adaptation.py)."""
+
+FRAME_DATAGRAMS_MAX = 180
+"""The same where windows grow: a quarter of a megabyte, so that a batch of cpg fits.  A frame has a price besides its
+bytes, at each of its receivers."""
+
+FRAMES_PER_WINDOW = 2
+"""In the largest window every member has room for so many full frames, though they are no shorter than the least."""
 
 WINDOW_GROWTH = 32
 """How many times corosync's defaults of window_size and max_messages may be where nothing is lost: 2.3 MB per rotation.
@@ -73,12 +80,10 @@ def ring_parameters(
     """The core's constants; *unit_bytes* is what one datagram carries of a frame, *buffer_bytes* what the kernel gives
     a link for what has arrived; the other nodes are taken to have as much."""
     totem = configuration.totem
-    # An encapsulated frame is one header longer than an ordinary one, and must still fit.
-    frame_bytes = min(FRAME_DATAGRAMS * unit_bytes - FRAME_OVERHEAD_BYTES, FRAME_BODY_BYTES_MAX)
-    frame_bytes -= 2 * MCAST_OVERHEAD_BYTES
     given = configuration.cmap.keys()
     window_given = {"totem.window_size", "totem.max_messages"} & given
     fits = int(BUFFER_SHARE * buffer_bytes / (totem.window_size * unit_bytes))
+    growth = 1 if window_given else max(1, min(WINDOW_GROWTH, fits))
     heartbeat = totem.heartbeat_failures_allowed * totem.token_retransmit + totem.max_network_delay
     heartbeat_on = totem.heartbeat_failures_allowed > 0 and heartbeat < totem.token
     return RingParameters(
@@ -100,12 +105,20 @@ def ring_parameters(
         miss_count_const=totem.miss_count_const,
         window_size=totem.window_size,
         max_messages=totem.max_messages,
-        window_growth=1 if window_given else max(1, min(WINDOW_GROWTH, fits)),
+        window_growth=growth,
         cancel_token_hold_on_retransmit=totem.cancel_token_hold_on_retransmit,
-        frame_bytes=frame_bytes,
+        frame_bytes=_frame_bytes(unit_bytes, totem.window_size * growth, len(configuration.node_ids)),
         datagram_bytes=unit_bytes,
         options_digest=options_digest(configuration),
     )
+
+
+def _frame_bytes(unit_bytes: int, window: int, nodes: int) -> int:
+    """Body bytes of a full frame, where a rotation carries *window* datagrams at the most."""
+    share = window // (FRAMES_PER_WINDOW * max(1, nodes))
+    datagrams = max(FRAME_DATAGRAMS_MIN, min(share, FRAME_DATAGRAMS_MAX))
+    # An encapsulated frame is one header longer than an ordinary one, and must still fit.
+    return min(datagrams * unit_bytes - FRAME_OVERHEAD_BYTES, FRAME_BODY_BYTES_MAX) - 2 * MCAST_OVERHEAD_BYTES
 
 
 def options_digest(configuration: Configuration) -> int:

@@ -55,7 +55,7 @@ from .stream import OrderedStream
 from .wire.codec import decode, encode
 from .wire.events import Dropped, DuplicateNode, PacketReceived, PeerEnded, PeerProven, SendControl
 from .wire.frames import FrameLayer
-from .wire.packets import AnyPacket, MergeDetect, Token
+from .wire.packets import AnyPacket, Mcast, MergeDetect, Token
 from .wire.seal import BOOT_BYTES
 
 LAST_WORDS_SECONDS = 0.4
@@ -363,8 +363,8 @@ class TotemProcess:
 
     def _carry_out(self, effect: Effect, now: float) -> None:
         match effect:
-            case Multicast(packet, scope, members):
-                self._multicast(packet, scope, members, now)
+            case Multicast():
+                self._multicast(effect, now)
             case Unicast(to, packet):
                 if self._link is not None:
                     self._link.send(to, self._frames.seal(encode(packet), now, to))
@@ -383,15 +383,21 @@ class TotemProcess:
             case _:
                 assert_never(effect)
 
-    def _multicast(self, packet: AnyPacket, scope: Scope, members: tuple[int, ...], now: float) -> None:
-        if scope is Scope.RING:
-            targets = tuple(node for node in members if node != self._me)
+    def _multicast(self, effect: Multicast, now: float) -> None:
+        packet = effect.packet
+        if effect.scope is Scope.RING:
+            targets = tuple(node for node in effect.members if node != self._me)
         elif isinstance(packet, MergeDetect):
             targets = tuple(node for node in self._peers if node not in self._ring.members)
         else:
             targets = self._peers
-        if targets and self._link is not None:
-            self._link.multicast(targets, self._frames.seal(encode(packet), now))
+        if not targets or self._link is None:
+            return
+        if effect.repeated and isinstance(packet, Mcast):
+            datagrams = self._frames.seal_repeated((packet.ring, packet.seq), encode(packet), now)
+        else:
+            datagrams = self._frames.seal(encode(packet), now)
+        self._link.multicast(targets, datagrams)
 
     def _persist(self, ring_sequence: int) -> None:
         try:

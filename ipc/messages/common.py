@@ -13,8 +13,9 @@ import msgspec
 
 from ..errors import Status, TotemdError, to_exception
 
-PROTOCOL = (1, 0)
-"""(major, minor).  Another major is refused; a higher minor only adds fields and messages."""
+PROTOCOL = (1, 1)
+"""(major, minor).  Another major is refused; a higher minor only adds fields and messages.
+1.1: `limits.batch_bytes`."""
 
 HEARTBEAT_SECONDS = 2.0
 """How often a peer whose process is not visible (another pid namespace) says that it is alive."""

@@ -44,10 +44,13 @@ __all__ = [
 LENGTH_BYTES = 4
 """Length in front of each message of a batch: u32, little endian."""
 
-BATCH_BYTES_MAX = 64 * 1024
-"""Longest batch of several messages; also how far the service joins batches into one submission."""
+BATCH_BYTES_MAX = 240 * 1024
+"""Longest batch of several messages that a service takes; also how far it joins batches into one submission."""
 
-SAY_BYTES_MAX = BATCH_BYTES_MAX - LENGTH_BYTES
+BATCH_BYTES_ASSURED = 64 * 1024
+"""The same for a client that has not been told of more by `Limits`; every service takes as much."""
+
+SAY_BYTES_MAX = BATCH_BYTES_ASSURED - LENGTH_BYTES
 """Longest message of a `Say`; a longer one is a batch of its own."""
 
 BATCH_FRAMES_MAX = 64
@@ -184,6 +187,8 @@ class Limits(Wire, frozen=True, tag="limits"):
 
     message_bytes: int
     """Longest message that a client of this node may send; one that arrives may be longer."""
+    batch_bytes: int = BATCH_BYTES_ASSURED
+    """Longest batch of several messages that it may send; one that arrives may be longer."""
 
 
 class Ring(Wire, frozen=True, tag="ring"):

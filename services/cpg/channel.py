@@ -18,6 +18,7 @@ from ...ipc.errors import Expelled as ExpelledError
 from ...ipc.ids import MESSAGE_BYTES_MAX, Address, Guarantee
 from ...ipc.messages.common import Welcome
 from ...ipc.messages.cpg import (
+    BATCH_BYTES_ASSURED,
     BATCH_BYTES_MAX,
     BATCH_COST_BYTES,
     LENGTH_BYTES,
@@ -71,6 +72,8 @@ class Channel:
         self.ring: RingChange | None = None
         self.message_bytes_max = MESSAGE_BYTES_MAX
         """Longest message that this node takes."""
+        self._batch_bytes_max = BATCH_BYTES_ASSURED
+        """Longest batch of several messages that this node takes."""
         self.introduced = False
         """The welcome and what belongs to it have arrived."""
         self.connected = False
@@ -124,9 +127,10 @@ class Channel:
                 self._changed(message)
             case Groups(number):
                 self._page(number, message)
-            case Limits(message_bytes):
+            case Limits(message_bytes, batch_bytes):
                 self._consume(1)
                 self.message_bytes_max = message_bytes
+                self._batch_bytes_max = min(batch_bytes, BATCH_BYTES_MAX)
             case Ring(ring, members):
                 self._ring_changed(None if ring is None else RingChange(ring, members))
             case Away():
@@ -218,7 +222,7 @@ class Channel:
         if size + BATCH_COST_BYTES > self._credit:
             return False
         if self._batch and (
-            self._batch_bytes + size > BATCH_BYTES_MAX
+            self._batch_bytes + size > self._batch_bytes_max
             or subscription is not self._batch_of
             or guarantee is not self._batch_guarantee
         ):
@@ -267,7 +271,7 @@ class Channel:
             count = len(self._batch) // 2
             control = Multicast(subscription.group, count, self._batch_guarantee)
             # What is longer than any batch of several is one message, and need not be copied behind its length.
-            body = self._batch if self._batch_bytes > BATCH_BYTES_MAX else (b"".join(self._batch),)
+            body = self._batch if self._batch_bytes > self._batch_bytes_max else (b"".join(self._batch),)
             self.outgoing.append((encode(control), *body))
             subscription.sent += count
         elif subscription.stage is Stage.AWAY:

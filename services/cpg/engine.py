@@ -17,6 +17,7 @@ from ...ipc.codec import encode
 from ...ipc.errors import MalformedMessage, NotMember, TotemdError
 from ...ipc.ids import Guarantee, Reason, group_text
 from ...ipc.messages.cpg import (
+    BATCH_BYTES_MAX,
     Away,
     Changed,
     Consumed,
@@ -180,7 +181,7 @@ class Engine:
     def opened(self, handle: Any, pid: int) -> LocalClient:
         """A client has connected; *handle* is what the shell knows it by."""
         client = self.audience.enter(handle, pid)
-        self._publish((client,), Limits(self.audience.limits.message_bytes))
+        self._publish((client,), Limits(self.audience.limits.message_bytes, BATCH_BYTES_MAX))
         self._publish((client,), self._shown)
         return client
 
@@ -189,7 +190,7 @@ class Engine:
         told = self.audience.limits.message_bytes
         self.audience.limits = limits
         if limits.message_bytes != told:
-            self._publish(self.audience.clients, Limits(limits.message_bytes))
+            self._publish(self.audience.clients, Limits(limits.message_bytes, BATCH_BYTES_MAX))
 
     def time_passed(self, seconds: float) -> None:
         """To be called regularly, with the time since the last call."""

@@ -20,6 +20,7 @@ from totemd.executive.totem.wire.events import (
 from totemd.executive.totem.wire.frames import FrameLayer, FrameSettings
 from totemd.executive.totem.wire.reassembly import ASSEMBLY_SECONDS
 from totemd.executive.totem.wire.refusals import LOG_WORDS, Refusal
+from totemd.executive.totem.wire.repeated import REPEATED_COUNTERS, REPEATED_FRAMES_MAX, REPEATED_SECONDS
 from totemd.executive.totem.wire.seal import PAYLOAD_BYTES_MAX
 from totemd.executive.totem.wire.suites import Suite
 from totemd.ipc.errors import InvalidArgument
@@ -176,6 +177,43 @@ def test_every_datagram_twice_and_in_any_order() -> None:
         chance.shuffle(pieces)
         wire.carry(1, 2, pieces, 1.0)
     assert sorted(wire.packets(2)) == sorted(payloads)
+
+
+def test_a_packet_that_is_sent_again_is_the_same_datagrams_for_a_moment() -> None:
+    """So two halves, each of another time, make it whole; and who has had it already does not get it twice."""
+    wire, packet = started(), bytes(100_000)
+    first = list(wire.layers[1].seal_repeated("frame 7", packet, 1.0))
+    again = list(wire.layers[1].seal_repeated("frame 7", packet, 1.0 + REPEATED_SECONDS))
+    assert first == again
+    wire.carry(1, 2, first[::2], 1.0)
+    assert wire.packets(2) == []
+    wire.carry(1, 2, again[1::2], 1.4)
+    wire.carry(1, 2, again, 1.4)
+    assert wire.packets(2) == [packet]
+    later = list(wire.layers[1].seal_repeated("frame 7", packet, 1.01 + REPEATED_SECONDS))
+    assert len(later) == len(first) and not set(later) & set(first), "sealed anew, before a receiver gives up its parts"
+    other = list(wire.layers[1].seal_repeated("frame 8", packet, 1.0))
+    assert not set(other) & set(first)
+
+
+def test_a_packet_is_sealed_anew_before_the_receivers_window_has_passed_it() -> None:
+    layer = started().layers[1]
+    first = layer.seal_repeated("frame 7", b"packet", 1.0)
+    for _ in range(REPEATED_COUNTERS - 1):
+        layer.seal(b"", 1.0)
+    assert layer.seal_repeated("frame 7", b"packet", 1.0) == first
+    layer.seal(b"", 1.0)
+    assert layer.seal_repeated("frame 7", b"packet", 1.0) != first
+
+
+def test_few_packets_are_kept_to_be_sent_again() -> None:
+    layer = started().layers[1]
+    first = layer.seal_repeated(0, b"packet", 1.0)
+    for name in range(1, REPEATED_FRAMES_MAX):
+        layer.seal_repeated(name, b"packet", 1.0)
+    assert layer.seal_repeated(0, b"packet", 1.0) == first
+    layer.seal_repeated(REPEATED_FRAMES_MAX, b"packet", 1.0)
+    assert layer.seal_repeated(0, b"packet", 1.0) != first
 
 
 def _batched(items: list[bytes], size: int) -> Iterable[list[bytes]]:

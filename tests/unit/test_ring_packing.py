@@ -45,6 +45,17 @@ messages = st.lists(
 )
 
 
+def test_a_message_that_fits_a_frame_is_not_cut_for_the_sake_of_its_tail() -> None:
+    outbox = Outbox(7)
+    for size in (800, 800, 300, 500, 700, 2_000):
+        outbox.add(submission(bytes(size)))
+    made = [[(part.number, len(part.chunk)) for part in unpack(frame.body).parts] for frame in frames(outbox, 1_000)]
+    assert made[0] == [(1, 800)], "a fifth of the frame stays empty"
+    assert made[1] == [(2, 800)]
+    assert [number for number, _ in made[2]] == [3, 4] and made[2][1][1] == 500
+    assert made[3][0] == (5, 700) and made[3][1][0] == 6, "what fits no frame is cut anyway"
+
+
 @given(messages, st.integers(120, 900))
 def test_round_trip_in_order_per_lane(sent: list[tuple[bytes, Guarantee, Lane]], frame_bytes: int) -> None:
     outbox = Outbox(7)

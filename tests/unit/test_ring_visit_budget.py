@@ -22,11 +22,11 @@ FRAME_UNITS = 7
 MEMBERS = (1, 2, 3)
 
 
-def ring_with(window: int, kept: list[int], waiting: list[int]) -> Ring:
+def ring_with(window: int, kept: list[int], waiting: list[int], **more: int) -> Ring:
     """Node 2 of a ring of three; it has frames of *kept* bytes that others may miss, and has *waiting* to send."""
     ring = Ring(
         RingParameters(2, 3.0, 0.7, 0.5, 0.05, 3.6, 9.0, window_size=window, max_messages=window,
-                       frame_bytes=FRAME, datagram_bytes=DATAGRAM),
+                       frame_bytes=FRAME, datagram_bytes=DATAGRAM, **more),
         1,
         lambda: 0.5,
     )  # fmt: skip
@@ -69,3 +69,13 @@ def test_a_repeated_frame_leaves_the_rest_of_the_window_to_news(repeated: int) -
     ring = ring_with(1, [repeated], [4_000])
     assert sum(visit(ring, 3, (1,))) == FRAME_UNITS
     assert visit(ring, 6, ()) == [FRAME_UNITS]
+
+
+def test_nothing_is_sent_that_a_store_has_no_room_for() -> None:
+    """By frames and by bytes: node 3 has confirmed nothing, so all that was sent is still kept."""
+    assert len(visit(ring_with(40, [10] * 7, [100] * 40, store_frames_max=20), 3, (1,))) <= 20
+    crowded = ring_with(40, [FRAME] * 7, [1_000] * 10, store_bytes_max=7 * FRAME)
+    assert visit(crowded, 3, (1,)) == [FRAME_UNITS], "the repeated one"
+    assert crowded._context.counters["flow.store_limit"] == 1
+    crowded = ring_with(40, [FRAME] * 7, [1_000] * 10, store_bytes_max=8 * FRAME)
+    assert visit(crowded, 3, (1,)) == [FRAME_UNITS, FRAME_UNITS - 1]

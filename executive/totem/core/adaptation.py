@@ -31,8 +31,8 @@ class FrameSize:
     """
 
     def __init__(self, most: int) -> None:
-        """*most*: datagrams of the largest frame."""
-        self._most = most
+        self.most = most
+        """Datagrams of the largest frame."""
         self._copies = float(MEMORY_COPIES)
         self._repeated = 0.0
 
@@ -56,8 +56,8 @@ class FrameSize:
         """Datagrams that the next frame may take."""
         lost = self.loss * receivers
         if not lost:
-            return self._most
-        return max(1, min(self._most, round(math.sqrt(FRAME_PRICE / lost))))
+            return self.most
+        return max(1, min(self.most, round(math.sqrt(FRAME_PRICE / lost))))
 
 
 class Requests:

@@ -232,14 +232,15 @@ class RingContext:
         self.last_join_sent = float("-inf")
 
     def reconfigure(self, parameters: RingParameters) -> None:
-        """Other constants; the identity and what sizes depend on stay as they were at boot."""
+        """Other constants; the identity and what the others count in or rely on stay as they were at boot."""
         self.parameters = replace(
             parameters,
             node_id=self.me,
-            frame_bytes=self.parameters.frame_bytes,
             datagram_bytes=self.parameters.datagram_bytes,
             store_frames_max=self.parameters.store_frames_max,
         )
+        self.frame_datagrams_max = units(parameters.frame_bytes, self.parameters.datagram_bytes)
+        self.frame_size.most = self.frame_datagrams_max
         self.earshot.reconfigure(parameters.token, parameters.merge)
         flow = self.rotation.flow
         flow.window_min, flow.per_visit_min = parameters.window_size, parameters.max_messages
@@ -280,10 +281,10 @@ class RingContext:
         """Count something; also how tests see which rows of the tables were taken."""
         self.counters[name] += 1
 
-    def multicast_ring(self, packet: AnyPacket) -> None:
+    def multicast_ring(self, packet: AnyPacket, *, repeated: bool = False) -> None:
         """Send to the members of the current ring; nobody if we are alone."""
         if len(self.rotation.members) > 1:
-            self.effects.append(Multicast(packet, Scope.RING, self.rotation.members))
+            self.effects.append(Multicast(packet, Scope.RING, self.rotation.members, repeated))
 
     def send_token(self, token: Token | CommitToken, now: float) -> None:
         """Send to our successor and remember for retransmission; a ring of one gets it through a timer."""

@@ -37,6 +37,8 @@ class Multicast:
     scope: Scope
     members: tuple[int, ...] = ()
     """For `Scope.RING`: the ring's members, the sender among them."""
+    repeated: bool = False
+    """It has been sent before, and somebody asks for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def retransmit(ring: RingContext, wanted: tuple[int, ...], budget: int) -> tuple
             still.append(seq)
             continue
         repeats.sent(seq, ring.receivers - 1)
-        ring.multicast_ring(frame)
+        ring.multicast_ring(frame, repeated=True)
         ring.count("mcast.retransmitted")
         if frame.origin == ring.me:
             ring.frame_size.repeated()
@@ -59,28 +59,36 @@ def retransmit(ring: RingContext, wanted: tuple[int, ...], budget: int) -> tuple
     return tuple(still), spent
 
 
-def bounded(ring: RingContext, token: Token, allowed: int) -> int:
+class Budget(NamedTuple):
+    """What a visit may send anew."""
+
+    units: int
+    frames: int
+
+
+def bounded(ring: RingContext, token: Token, allowed: int) -> Budget:
     """Stop sending before anybody's store is full: the slowest receiver throttles all."""
-    if allowed <= 0:
-        return 0
-    # The others may send up to a window before this node sees the token again.
+    # The others may send up to a window, in frames of any size, before this node sees the token again.
     parameters = ring.parameters
     window = parameters.window_size * parameters.window_growth
-    room = ring.store.room(token.highest) - min(window, parameters.store_frames_max // 2)
-    if room < allowed:
+    frames = ring.store.room(token.highest) - min(window, parameters.store_frames_max // 2)
+    room = (parameters.store_bytes_max - ring.store.held_bytes) // parameters.datagram_bytes
+    if allowed > 0 and (frames <= 0 or room < allowed):
         ring.count("flow.store_limit")
-    return min(allowed, max(0, room))
+    return Budget(max(0, min(allowed, room)), frames)
 
 
-def originate(ring: RingContext, highest: int, allowed: int, *, resent: int, may_keep: bool) -> Sending:
-    """Give our waiting frames their numbers and send them: *allowed* units besides the *resent* ones of this visit.
+def originate(ring: RingContext, highest: int, allowed: Budget, *, resent: int, may_keep: bool) -> Sending:
+    """Give our waiting frames their numbers and send them: what is *allowed* besides the *resent* units of this visit.
 
     *may_keep*: the token may stay here afterwards.  It does not if something is left, or waits for the safe mark.
     """
     sent = 0
-    while sent < allowed:
+    for _ in range(allowed.frames):
+        if sent >= allowed.units:
+            break
         # The first frame of a visit may always be a whole one, else nothing would ever be sent.
-        most = allowed - sent if resent or sent else None
+        most = allowed.units - sent if resent or sent else None
         frame = _next_rebroadcast(ring, highest + 1, most) if ring.recovery else _next_frame(ring, highest + 1, most)
         if frame is None:
             break

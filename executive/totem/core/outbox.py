@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from ....ipc.ids import Guarantee
 from ....ipc.messages.stream import Lane
 from ..wire.packing import BODY_OVERHEAD_BYTES, PART_OVERHEAD_BYTES, Part, pack
 from .submission import Submission
+
+TAIL_SHARE: Final = 1 / 4
+"""Share of a frame that may stay empty so that the next message need not be cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,12 @@ class _Waiting:
     submission: Submission
     view: memoryview
     sent: int = 0
+
+
+def _better_whole(size: int, room: int, frame_bytes: int) -> bool:
+    """Whether a message of *size* bytes is left to the next frame, since only a part of it would fit into the *room*
+    that this one has: who receives it need not put it together then."""
+    return room < size <= frame_bytes - BODY_OVERHEAD_BYTES and room <= frame_bytes * TAIL_SHARE
 
 
 class Outbox:
@@ -82,6 +92,8 @@ class Outbox:
         room, parts, completed = frame_bytes - BODY_OVERHEAD_BYTES, list[Part](), list[Completed]()
         while queue and room > PART_OVERHEAD_BYTES and queue[0].submission.guarantee is guarantee:
             waiting = queue[0]
+            if parts and _better_whole(len(waiting.view) + PART_OVERHEAD_BYTES, room, frame_bytes):
+                break
             chunk = waiting.view[waiting.sent : waiting.sent + room - PART_OVERHEAD_BYTES]
             total = len(waiting.view)
             parts.append(Part(waiting.submission.channel, waiting.number, waiting.sent, total, chunk))

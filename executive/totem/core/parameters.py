@@ -50,6 +50,8 @@ class RingParameters:
     """What flow control counts as one unit."""
     store_frames_max: int = 1_024
     """Frames a node keeps for retransmission; the slowest receiver throttles all (corosync: 16,384)."""
+    store_bytes_max: int = 64 * 1024 * 1024
+    """The same in bytes, but for what the others send within a rotation."""
     submission_bytes_max: int = 2 * 1024 * 1024
     """Longest single submission (a batch of a service)."""
     missing_max: int = 128

@@ -17,6 +17,8 @@ class FrameStore:
         """*limit* frames beyond the released ones are accepted; numbers up to *start* count as released."""
         self._limit = limit
         self._frames: dict[int, Mcast] = {}
+        self.held_bytes = 0
+        """Of the bodies of all frames that are kept."""
         self.released = start
         """Frames up to here were freed."""
         self.received = start
@@ -40,6 +42,7 @@ class FrameStore:
         if seq <= self.received or seq in self._frames or seq > self.released + self._limit:
             return False
         self._frames[seq] = frame
+        self.held_bytes += len(frame.body)
         self.highest = max(self.highest, seq)
         while self.received + 1 in self._frames:
             self.received += 1
@@ -48,7 +51,7 @@ class FrameStore:
     def release(self, up_to: int) -> None:
         """Free everything up to *up_to*, which must have been received."""
         for seq in range(self.released + 1, min(up_to, self.received) + 1):
-            del self._frames[seq]
+            self.held_bytes -= len(self._frames.pop(seq).body)
             self.released = seq
 
     def holes(self, up_to: int) -> Iterator[int]:

@@ -220,10 +220,11 @@ class UdpuLink:
         if len(datagrams.data) <= datagrams.size:
             through.sendto(datagrams.data, address)
             return 1
-        sent = self._transmit_segmented(through, address, datagrams) if self._segmentation else 0
-        for datagram in islice(datagrams, sent, None):
-            through.sendto(datagram, address)
-        return len(datagrams)
+        sent, count = self._transmit_segmented(through, address, datagrams) if self._segmentation else 0, len(datagrams)
+        if sent < count:
+            for datagram in islice(datagrams, sent, None):
+                through.sendto(datagram, address)
+        return count
 
     def _take_reports(self, bound: socket.socket) -> None:
         """Closed ports of configured nodes, handed on once per node when the loop turns."""

@@ -34,7 +34,7 @@ def _multicast(effect: Multicast) -> Any:
     packet = effect.packet
     if not isinstance(packet, Mcast):
         return "Multicast", effect
-    return (effect.scope, effect.members, packet.ring, packet.seq, packet.origin, packet.guarantee,
+    return (effect.scope, effect.members, effect.repeated, packet.ring, packet.seq, packet.origin, packet.guarantee,
             packet.encapsulated, len(packet.body), packet.kept)  # fmt: skip
 
 

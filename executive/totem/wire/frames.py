@@ -11,7 +11,7 @@ Pure: time and random bytes come in, what is to be done comes out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -19,6 +19,7 @@ from .datagrams import Fragments, Frame, Run, Source, cut, leading_fragments, qu
 from .events import Dropped, DuplicateNode, FrameEvent, PacketReceived, PeerEnded, PeerProven, SendControl
 from .reassembly import Reassembler
 from .refusals import Refusal, Refused
+from .repeated import RepeatedFrames
 from .replay import RecentFloor
 from .seal import BOOT_BYTES, EVERYBODY, ClusterSecret, FrameKind, Opener, Sealer, name_of
 from .sessions import Answer, Ask, Peers, PeersEffect, response
@@ -65,6 +66,7 @@ class FrameLayer:
         self._peers = Peers(settings.node_id, boot, settings.nodes, settings.admit_unlisted, random_bytes)
         self._reassembler = Reassembler()
         self._recent = RecentFloor()
+        self._repeated = RepeatedFrames()
         self._events: list[FrameEvent] = []
         self._dropped: Counter[Refusal] = Counter()
         self._received = 0
@@ -79,6 +81,17 @@ class FrameLayer:
             InvalidArgument: more than `seal.PAYLOAD_BYTES_MAX` bytes.
         """
         return self._seal(FrameKind.PACKET, payload, to, now)
+
+    def seal_repeated(self, name: Hashable, payload: bytes, now: float) -> Run:
+        """As `seal`, of a packet that is sent again: for a while as the same datagrams, so that a receiver who lost
+        some of them before has use for the others.  *name* is the packet's, by which it is known again.
+        """
+        datagrams = self._repeated.get(name, self._sealer.counter, now)
+        if datagrams is None:
+            number = self._sealer.counter
+            datagrams = self.seal(payload, now)
+            self._repeated.keep(name, datagrams, number, now)
+        return datagrams
 
     def obituary(self, now: float) -> bytes:
         """One datagram that ends this boot for whoever receives it; for the executive to keep until it is true."""

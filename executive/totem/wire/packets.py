@@ -18,8 +18,8 @@ NODES_MAX = 384
 RETRANSMIT_REQUESTS_MAX = 256
 """Entries of a token's retransmission list; keeps the token inside one datagram."""
 
-FRAME_BODY_BYTES_MAX = 60_000
-"""Longest body of a multicast frame, so that frame, headers and seal fit one segmented send of 64 kB."""
+FRAME_BODY_BYTES_MAX = 255_000
+"""Longest body of a multicast frame, so that it fits a sealed frame with its headers, encapsulated too."""
 
 NOBODY = 0
 """In `Token.held_back_by`: no member lags.  0 is never a node id."""

@@ -35,17 +35,22 @@ class _Assembly:
         self.began = began
         self.held = 0
         self.missing = -(-total // stride)
-        self.parts: list[bytes | None] = [None] * self.missing
+        self.parts = [b""] * self.missing
+        """Empty: missing."""
 
     def add(self, first: int, chunks: tuple[bytes, ...]) -> int:
         """Keep what is not here yet of the consecutive *chunks*; how many bytes that is."""
-        before, parts = self.held, self.parts
-        for index, chunk in enumerate(chunks, first):
-            if parts[index] is None:
-                parts[index] = chunk
-                self.missing -= 1
-                self.held += len(chunk)
-        return self.held - before
+        end = first + len(chunks)
+        known = self.parts[first:end]
+        fresh = chunks
+        if any(known):
+            fresh = tuple(chunk for chunk, here in zip(chunks, known, strict=True) if not here)
+            chunks = tuple(here or chunk for chunk, here in zip(chunks, known, strict=True))
+        self.parts[first:end] = chunks
+        self.missing -= len(fresh)
+        size = sum(map(len, fresh))
+        self.held += size
+        return size
 
 
 class Reassembler:
@@ -98,7 +103,7 @@ class Reassembler:
         self._held += added
         if assembly.missing == 0:
             self._forget(key)
-            return b"".join(part for part in assembly.parts if part is not None)
+            return b"".join(assembly.parts)
         while self._held > ASSEMBLY_BYTES_MAX:
             self._abandon(self._oldest_of(self._heaviest()))
         return None

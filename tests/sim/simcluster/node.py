@@ -312,7 +312,8 @@ class Node:
             case Unicast():
                 self._send(effect.packet, (effect.to,), directed=True)
             case Multicast():
-                self._send(effect.packet, self._network.nodes if effect.scope is Scope.ALL else effect.members)
+                receivers = self._network.nodes if effect.scope is Scope.ALL else effect.members
+                self._send(effect.packet, receivers, repeated=effect.repeated)
             case Deliver() | Originated() | Discarded() | RegularConfiguration() | TransitionalConfiguration():
                 assert self.services is not None
                 self.services.on_effect(effect)
@@ -325,10 +326,12 @@ class Node:
         if self.traps:
             self._spring(type(effect).__name__)
 
-    def _send(self, packet: AnyPacket, receivers: tuple[int, ...], *, directed: bool = False) -> None:
+    def _send(
+        self, packet: AnyPacket, receivers: tuple[int, ...], *, directed: bool = False, repeated: bool = False
+    ) -> None:
         self._world.watch.sent(self._scheduler.now, self.id, self.disk, packet)
         others = receivers if directed else [receiver for receiver in receivers if receiver != self.id]
-        self._wire.send(packet, others, self.now(), directed=directed)
+        self._wire.send(packet, others, self.now(), directed=directed, repeated=repeated)
 
     def _serve(self) -> None:
         """Let the services act on what they have seen, now or a little later."""

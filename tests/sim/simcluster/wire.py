@@ -20,7 +20,7 @@ from totemd.executive.totem.wire.codec import decode, encode
 from totemd.executive.totem.wire.datagrams import DATAGRAM_BYTES_MIN
 from totemd.executive.totem.wire.events import DuplicateNode, PacketReceived, PeerEnded, SendControl
 from totemd.executive.totem.wire.frames import FrameLayer, FrameSettings
-from totemd.executive.totem.wire.packets import AnyPacket
+from totemd.executive.totem.wire.packets import AnyPacket, Mcast
 from totemd.executive.totem.wire.seal import BOOT_BYTES, EVERYBODY
 from totemd.executive.totem.wire.suites import Suite
 from totemd.ipc.errors import MalformedMessage
@@ -59,8 +59,8 @@ class Received(NamedTuple):
 class Wire(Protocol):
     """One node's way to the network, for one life."""
 
-    def send(self, packet: AnyPacket, receivers: Iterable[int], now: float, *, directed: bool) -> None:
-        """Send to each; *directed*: it is meant for its one receiver only."""
+    def send(self, packet: AnyPacket, receivers: Iterable[int], now: float, *, directed: bool, repeated: bool) -> None:
+        """Send to each; *directed*: it is meant for its one receiver only; *repeated*: not for the first time."""
 
     def receive(self, inbox: list[tuple[int, object]], now: float) -> list[Received]:
         """What has arrived, opened."""
@@ -86,7 +86,7 @@ class OpenWire:
         self._codec = codec
         self._epitaph = Epitaph()
 
-    def send(self, packet: AnyPacket, receivers: Iterable[int], now: float, *, directed: bool) -> None:
+    def send(self, packet: AnyPacket, receivers: Iterable[int], now: float, *, directed: bool, repeated: bool) -> None:
         """Send to each."""
         content = encode(packet) if self._codec else packet
         for receiver in receivers:
@@ -152,12 +152,15 @@ class SealedWire:
         self._frames.greet(now)
         self._take()
 
-    def send(self, packet: AnyPacket, receivers: Iterable[int], now: float, *, directed: bool) -> None:
+    def send(self, packet: AnyPacket, receivers: Iterable[int], now: float, *, directed: bool, repeated: bool) -> None:
         """Seal once, send to each."""
         targets = tuple(receivers)
         if not targets:
             return
-        datagrams = self._frames.seal(encode(packet), now, targets[0] if directed else EVERYBODY)
+        if repeated and isinstance(packet, Mcast):
+            datagrams = self._frames.seal_repeated((packet.ring, packet.seq), encode(packet), now)
+        else:
+            datagrams = self._frames.seal(encode(packet), now, targets[0] if directed else EVERYBODY)
         for receiver in targets:
             for datagram in datagrams:
                 self._send(receiver, packet, datagram)

@@ -287,6 +287,17 @@ def test_batches_are_cut_where_the_order_or_the_limit_demands(desk: Desk) -> Non
     assert [len(frames) for _, *frames in sent] == [1, 1, 1, 1, 1, 1, 2, 1], "what is long is not copied"
 
 
+@pytest.mark.parametrize(("told", "batches"), [(None, [3, 1]), (30_000, [1, 1, 1, 1]), (240 * 1024, [4]), (2**30, [4])])
+def test_a_batch_is_as_long_as_the_service_takes(told: int | None, batches: list[int]) -> None:
+    desk = Desk(credit=10**6)
+    subscription = desk.member()
+    if told is not None:
+        desk.hear(wire.Limits(MESSAGE_BYTES_MAX, told))
+    for _ in range(4):
+        assert desk.channel.append(subscription, bytes(20_000), AGREED)
+    assert [message.count for message, *_ in desk.sent()] == batches
+
+
 def test_a_sender_without_credit_waits_until_some_is_returned() -> None:
     desk = Desk(credit=350)
     subscription = desk.member()

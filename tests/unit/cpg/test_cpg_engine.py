@@ -169,7 +169,7 @@ def test_credit_is_told_of_when_it_is_worth_a_message() -> None:
 
 def test_a_client_learns_the_ring_first_and_its_own_join_as_first_event(bench: Bench) -> None:
     client = bench.client()
-    assert bench.got(client) == [Limits(MESSAGE_BYTES_MAX), Ring(RING, (1, 2))]
+    assert bench.got(client) == [Limits(MESSAGE_BYTES_MAX, BATCH_BYTES_MAX), Ring(RING, (1, 2))]
     bench.say(client, Join(b"g"))
     assert headers(bench.submitted) == [ProcJoin(b"g", 10, LIFE)]
     bench.deliver(2, enclose_header(ProcJoin(b"g", 5, OTHER_LIFE)))
@@ -203,7 +203,7 @@ def test_what_is_said_alone_travels_and_costs_as_a_batch_of_one(bench: Bench) ->
 
 def test_batches_of_one_drain_travel_together_up_to_a_limit(bench: Bench) -> None:
     client, other = bench.member(10), bench.member(20)
-    piece = batch(b"x" * 30_000)
+    piece = batch(b"x" * 100_000)
     for each in (client, client, other, client, client):
         bench.engine.received(each, Multicast(b"g", 1), [piece])
     bench.engine.received(client, Multicast(b"g", 1, Guarantee.SAFE), [piece])
@@ -422,7 +422,7 @@ def test_a_new_limit_is_told_to_all_and_counts_at_once(bench: Bench) -> None:
     client = bench.member()
     bench.engine.limit(ClientLimits(message_bytes=2 * MESSAGE_BYTES_MAX))
     bench.run()
-    assert bench.got(client) == [Limits(2 * MESSAGE_BYTES_MAX)]
+    assert bench.got(client) == [Limits(2 * MESSAGE_BYTES_MAX, BATCH_BYTES_MAX)]
     bench.say(client, Multicast(b"g", 1), batch(bytes(2 * MESSAGE_BYTES_MAX + 1)))
     failed = bench.got(client)[-1]
     assert isinstance(failed, Failed) and failed.status is Status.TOO_LARGE and "2097152" in failed.detail

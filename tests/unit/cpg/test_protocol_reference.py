@@ -59,6 +59,7 @@ def test_the_hello_is_explained_with_its_fields() -> None:
     [
         f"Protocol {common.PROTOCOL[0]}.{common.PROTOCOL[1]}",
         f"1 to {GROUP_NAME_BYTES_MAX} bytes",
+        f"{cpg.BATCH_BYTES_ASSURED // 1024} KiB before",
         f"at most {cpg.BATCH_BYTES_MAX // 1024} KiB",
         f"({MESSAGE_BYTES_MAX:,} bytes)",
         f"at most {cpg.SAY_BYTES_MAX:,} bytes",

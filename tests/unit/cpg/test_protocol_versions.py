@@ -16,6 +16,7 @@ import zmq
 from cpgkit import Rig, payloads, receive_until
 from test_cpg_protocol import Stranger
 from totemd import aio
+from totemd.ipc.messages.common import PROTOCOL
 from totemd.ipc.paths import CPG_SOCKET
 
 pack = msgspec.msgpack.encode
@@ -65,7 +66,7 @@ def test_a_client_ignores_what_a_newer_service_adds(run_dir: Path) -> None:
     with service(run_dir, *NEWER) as heard, totemd.Client(run_dir) as client:
         assert (client.node_id, client.message_bytes_max) == (4, 99)
         assert client.ring is not None and client.ring.members == (4,)
-        assert heard[0]["protocol"] == [1, 0]
+        assert heard[0]["protocol"] == list(PROTOCOL)
 
 
 def test_so_does_the_asyncio_client(run_dir: Path) -> None:
@@ -105,7 +106,7 @@ def test_a_service_serves_every_minor_version(pair: Rig, hello: dict[str, Any]) 
     stranger = Stranger(pair, 1)
     with pair.client(2) as two, two.join("minor") as group:
         stranger.send(**hello)
-        assert stranger.receive()[0]["protocol"] == [1, 0]
+        assert stranger.receive()[0]["protocol"] == list(PROTOCOL)
         stranger.send(type="join", group=b"minor", colour="blue")
         stranger.until("changed")
         stranger.send(type="say", group=b"minor", message=b"hello", priority=9)
