@@ -1,11 +1,13 @@
-"""Commit state: what a member does that waits for a ring which will not come (docs/totem.md §5.4)."""
+"""Gather and commit: what a member does that waits for a ring which will not come (docs/totem.md §5.3, §5.4)."""
 
 from __future__ import annotations
 
 import pytest
 from totemd.executive.totem.core.context import RingState
+from totemd.executive.totem.core.membership import RETRY_SPREAD
 from totemd.executive.totem.core.parameters import RingParameters
 from totemd.executive.totem.core.ring import Ring
+from totemd.executive.totem.core.timers import Timer
 from totemd.executive.totem.wire.packets import Join
 
 START, STEP = 100.0, 0.01
@@ -44,3 +46,13 @@ def test_an_older_join_changes_nothing(committing: Ring) -> None:
 def test_an_outsider_waits_until_the_ring_stands(committing: Ring) -> None:
     committing.receive(Join((1, 2, 3), (), 1, 0, False, 0), 2, START + 3 * STEP)
     assert committing.state is RingState.COMMIT
+
+
+def test_who_has_lost_an_attempt_is_patient_for_a_while_of_its_own(committing: Ring) -> None:
+    """Else two members whose timeouts cross go on crossing for ever."""
+    lost = START + STEP + 3.0
+    committing.expire(lost)
+    assert committing.state is RingState.GATHER
+    timers, patience = committing._context.timers, 3.6 * (1 + RETRY_SPREAD * 0.5)
+    assert not timers.is_due(Timer.CONSENSUS, lost + patience - STEP)
+    assert timers.is_due(Timer.CONSENSUS, lost + patience + STEP)

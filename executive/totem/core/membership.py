@@ -13,6 +13,9 @@ from .timers import Timer
 RING_SEQUENCE_STEP = 4
 """New rings are this much higher than every ring heard of, as in corosync."""
 
+RETRY_SPREAD = 1 / 4
+"""Share of the consensus timeout by which it is longer, at the most, after an attempt that failed."""
+
 TOKEN_LOST = frozenset(
     {
         GatherReason.TOKEN_LOST_WAITING,
@@ -51,8 +54,18 @@ def enter_gather(ring: RingContext, because: GatherReason, now: float) -> None:
               failed=ring.episode.failed)  # fmt: skip
     ring.timers.cancel_all()
     _schedule_join(ring, now)
-    ring.timers.arm(Timer.CONSENSUS, now + ring.parameters.consensus)
+    ring.timers.arm(Timer.CONSENSUS, now + _patience(ring))
     try_form(ring, now)
+
+
+def _patience(ring: RingContext) -> float:
+    """How long to wait for consensus.
+
+    After an attempt that failed somewhat longer, at random: two members whose timeouts meet in an unlucky way, one that
+    gives up just when the other one takes it up, would else meet in the same way again and again.
+    """
+    spread = RETRY_SPREAD * ring.jitter() if ring.episode.attempt_lost else 0.0
+    return ring.parameters.consensus * (1 + spread)
 
 
 def _schedule_join(ring: RingContext, now: float) -> None:

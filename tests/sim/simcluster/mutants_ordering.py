@@ -106,7 +106,7 @@ ORDERING = (
         "nobody sends again what others ask for",
         0,
         "L1 L2 L3 story",
-        (Edit(origination.retransmit, "frame is None or spent >= budget", "True"),),
+        (Edit(origination.retransmit, "frame is None or (spent and spent + size > budget)", "True"),),
         "requests_ignored.txt",
     ),
     Mutant(
@@ -122,7 +122,7 @@ ORDERING = (
         "the first frame of a visit gets the last number that was assigned",
         10,
         "W2 E10",
-        (Edit(origination.originate, "_next_frame(ring, highest + 1)", "_next_frame(ring, max(highest, 1))"),),
+        (Edit(origination.originate, "_next_frame(ring, highest + 1,", "_next_frame(ring, max(highest, 1),"),),
     ),
     Mutant(
         "own_frames_not_kept",
@@ -139,8 +139,8 @@ ORDERING = (
         (
             Edit(
                 origination.originate,
-                "if ring.recovery is not None else",
-                "if ring.recovery is not None and ring.recovery.queue else",
+                "if ring.recovery else",
+                "if ring.recovery and ring.recovery.queue else",
             ),
         ),
     ),
