@@ -52,6 +52,7 @@ class RingEnd:
         self._credit = 0
         self._taken = 0
         """Bytes that the network process has not been told of."""
+        self._holding = False
         self._connection: Connection[Any] = Connection(
             run_dir / TOTEM_SOCKET, service, TO_SERVICE, self, f"totemd {VERSION}"
         )
@@ -62,6 +63,11 @@ class RingEnd:
             self._connection.send(message, *payload)
         except ConnectionLost:
             self._log.debug("nothing can be submitted: the ring is away")
+
+    def hold(self, holding: bool) -> None:
+        """Whether this service takes what arrives, but says nothing of it: after a while the ring slows down."""
+        self._holding = holding
+        self._tell()
 
     def close(self) -> None:
         """Say goodbye."""
@@ -97,6 +103,9 @@ class RingEnd:
         for event in events:
             self._handler.stream_event(event, next(frames, b"") if isinstance(event, Delivered) else b"")
         self._taken += sum(map(len, payload))
-        if self._taken >= CREDIT_BYTES:
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._taken >= CREDIT_BYTES and not self._holding and self._connection.is_open:
             self._connection.send(Credit(self._taken))
             self._taken = 0

@@ -141,9 +141,13 @@ class ServiceFeed:
             self._spent[channel] += payload_bytes
 
     def flush(self) -> None:
-        """Send what has gathered since the last call, one message for each service."""
+        """Send what has gathered since the last call, one message for each service.
+
+        While one is too far behind no credit goes back: a ring of one has no token that could wait.
+        """
+        congested = self.congested
         for channel, (session, stream) in self._streams.items():
-            spent = self._spent.pop(channel, 0)
+            spent = 0 if congested else self._spent.pop(channel, 0)
             if stream.events:
                 events, payload = tuple(stream.events), tuple(stream.payload)
                 stream.events.clear()

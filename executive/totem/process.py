@@ -193,9 +193,13 @@ class TotemProcess:
         self._pump_soon()
 
     def services_consumed(self) -> None:
-        """A service caught up: a parked token may go on."""
-        if self._parked and not self._stream.feed.congested:
+        """A service caught up: a parked token may go on, and credit go back."""
+        if self._stream.feed.congested:
+            return
+        if self._parked:
             self._release_parked()
+        else:
+            self._stream.feed.flush()
 
     # -- the world comes in
 

@@ -31,6 +31,16 @@ CREDIT_PARTS = 8
 """A client gets its credit back in parts of this share of it, since each wakes the client."""
 
 
+BEHIND_SHARE = 1 / 4
+"""Share of its backlog that a client may have unread before the ring waits for it."""
+
+READING_SECONDS = 1.0
+"""Somebody who has read nothing for so long is not slow but has stopped: nobody waits."""
+
+WAIT_SECONDS_MAX = 5.0
+"""How long the ring waits for a client until that has caught up by half."""
+
+
 class ClientLimits(NamedTuple):
     """What the configuration allows a client: `cpg { }`."""
 
@@ -57,6 +67,8 @@ class Audience:
         self.limits = ClientLimits()
         self.unread = 0
         """Bytes that all clients together have not read."""
+        self._behind: set[LocalClient] = set()
+        """Those that the ring may wait for."""
         self._effects = effects
 
     def enter(self, handle: Any, pid: int) -> LocalClient:
@@ -70,6 +82,7 @@ class Audience:
         if client not in self.clients:
             return False
         del self.clients[client]
+        self._behind.discard(client)
         self.unread -= client.unread
         return True
 
@@ -84,6 +97,8 @@ class Audience:
         for client in clients:
             client.unread += size
             client.unread_sizes.append(size)
+            if client.unread > self.limits.backlog_bytes * BEHIND_SHARE:
+                self._behind.add(client)
         if not behind and self.unread > BACKLOG_BYTES_ALL_MAX:
             behind = [max(self.clients, key=lambda client: client.unread)]
         return behind
@@ -95,9 +110,22 @@ class Audience:
         client.unread -= size
         client.unread_seconds = 0.0
         self.unread -= size
+        if client in self._behind and client.unread <= self.limits.backlog_bytes * BEHIND_SHARE / 2:
+            self._behind.discard(client)
+            client.waited_seconds = 0.0
+
+    @property
+    def ring_waits(self) -> bool:
+        """Whether somebody reads, but more slowly than the ring delivers, and has not been waited for long enough."""
+        return any(
+            client.unread_seconds < READING_SECONDS and client.waited_seconds < WAIT_SECONDS_MAX
+            for client in self._behind
+        )
 
     def time_passed(self, seconds: float) -> list[LocalClient]:
         """Returns the clients that have read nothing for too long, though there was something."""
+        for client in self._behind:
+            client.waited_seconds += seconds
         for client in self.clients:
             client.unread_seconds = client.unread_seconds + seconds if client.unread else 0.0
         limit = self.limits.unread_seconds

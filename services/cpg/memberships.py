@@ -36,6 +36,8 @@ class LocalClient:
     """The same, message by message."""
     unread_seconds: float = 0.0
     """How long it has reported nothing as consumed though something was unread."""
+    waited_seconds: float = 0.0
+    """How long the ring has waited for it since it was last close behind."""
     on_the_way: int = 0
     """What the batches from it that the ring has not taken cost of its credit."""
     owed: int = 0

@@ -174,6 +174,8 @@ class CpgProcess:
 
     def _flush(self) -> None:
         self._flush_scheduled = False
+        if self._ring is not None:
+            self._ring.hold(self._engine.audience.ring_waits)
         self._engine.flush()
         self._carry_out()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import totemd.executive.totem.feed
 from totemd.executive.totem.feed import ServiceFeed
 from totemd.ipc.channel import Session
 from totemd.ipc.ids import Guarantee, RingId
@@ -115,6 +116,22 @@ def test_what_a_dead_service_had_submitted_gives_no_credit_to_its_successor() ->
     feed.taken(CPG, 2, 50)
     feed.flush()
     assert (wire.credit(dead), wire.credit(successor)) == (0, 50)
+
+
+def test_credit_waits_while_a_service_is_too_far_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totemd.executive.totem.feed, "STREAM_HIGH_BYTES", 99)
+    wire = Wire()
+    feed = feed_over(wire)
+    cpg = attached(feed, b"one", 10)
+    feed.received(cpg, Submit((ITEM,)), (b"x" * 100,))
+    feed.deliver(CPG, Delivered(1, RingId(4, 1), 7), b"x" * 100)
+    feed.flush()
+    feed.taken(CPG, 1, 100)
+    feed.flush()
+    assert feed.congested and wire.credit(cpg) == 0
+    feed.received(cpg, Credit(100), ())
+    feed.flush()
+    assert not feed.congested and wire.credit(cpg) == 100
 
 
 @pytest.mark.parametrize(

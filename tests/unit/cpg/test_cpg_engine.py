@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from totemd.ipc.codec import Codec
+from totemd.ipc.codec import Codec, encode
 from totemd.ipc.errors import Status
 from totemd.ipc.ids import MESSAGE_BYTES_MAX, Guarantee, Reason, RingId
 from totemd.ipc.messages.common import Refused
@@ -31,7 +31,7 @@ from totemd.ipc.messages.cpg import (
 )
 from totemd.ipc.messages.stream import Attached, Delivered, Epoch, Regular, ServiceList, Submit, Synchronised
 from totemd.services.cpg import audience
-from totemd.services.cpg.audience import ClientLimits
+from totemd.services.cpg.audience import READING_SECONDS, WAIT_SECONDS_MAX, ClientLimits
 from totemd.services.cpg.effects import Dismiss, Note, ToClients, ToRing
 from totemd.services.cpg.engine import Engine
 from totemd.services.cpg.memberships import LocalClient
@@ -472,3 +472,53 @@ def test_a_stop_lets_everybody_leave(bench: Bench) -> None:
     bench.loop_back()
     assert bench.engine.own_members() == 0
     assert not bench.engine.stop()
+
+
+def behind(bench: Bench, unread: int) -> LocalClient:
+    """A member that has so many bytes unread, of a backlog of 100,000."""
+    bench.engine.limit(ClientLimits(backlog_bytes=100_000))
+    client = bench.member(10)
+    bench.say(client, Consumed(1_000))
+    bench.engine.audience.send((client,), (encode(Away("why")), bytes(unread // 2)))
+    bench.engine.audience.send((client,), (encode(Away("why")), bytes(unread // 2)))
+    return client
+
+
+def test_the_ring_waits_for_who_reads_slowly(bench: Bench) -> None:
+    audience = bench.engine.audience
+    slow = behind(bench, 30_000)
+    assert audience.ring_waits
+    bench.say(slow, Consumed(1))
+    assert audience.ring_waits, "until it has caught up by half"
+    audience.send((slow,), (encode(Away("why")), bytes(10_000)))
+    bench.say(slow, Consumed(2))
+    assert not audience.ring_waits
+
+
+def test_the_ring_does_not_wait_for_who_is_close_behind_has_stopped_or_is_gone(bench: Bench) -> None:
+    audience = bench.engine.audience
+    client = behind(bench, 20_000)
+    assert not audience.ring_waits
+    audience.send((client,), (encode(Away("why")), bytes(20_000)))
+    assert audience.ring_waits
+    bench.engine.time_passed(READING_SECONDS)
+    assert not audience.ring_waits, "it has stopped"
+    bench.say(client, Consumed(1))
+    assert audience.ring_waits, "or has it?"
+    audience.leave(client)
+    assert not audience.ring_waits
+
+
+def test_the_ring_does_not_wait_for_ever(bench: Bench) -> None:
+    audience = bench.engine.audience
+    slow = behind(bench, 40_000)
+    for _ in range(int(2 * WAIT_SECONDS_MAX) - 1):
+        bench.engine.time_passed(0.5)
+        audience.send((slow,), (encode(Away("why")), bytes(20_000)))
+        bench.say(slow, Consumed(1))
+        assert audience.ring_waits
+    bench.engine.time_passed(0.5)
+    assert not audience.ring_waits
+    bench.say(slow, Consumed(10))
+    audience.send((slow,), (encode(Away("why")), bytes(30_000)))
+    assert audience.ring_waits, "it had caught up in between"
