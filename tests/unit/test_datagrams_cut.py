@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import random
 import struct
+from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from totemd.executive.totem.wire import reassembly
 from totemd.executive.totem.wire.datagrams import (
     DATAGRAM_BYTES_MIN,
@@ -110,19 +115,62 @@ def test_a_last_fragment_that_is_cut_short_is_left_to_be_refused(short: int) -> 
     assert several is not None and several[1] == 3 * MTU and len(several[0].chunks) == 3
 
 
+def outcome(take: Callable[[], bytes | None]) -> list[bytes]:
+    with contextlib.suppress(MalformedDatagram):
+        frame = take()
+        return [] if frame is None else [frame]
+    return []
+
+
+def together(run: Run) -> tuple[list[bytes], int]:
+    """The frames that come out of a run, fragments taken at once where they can be; and what is left of others."""
+    reassembler, frames, at = Reassembler(), list[bytes](), 0
+    while at < len(run.data):
+        several = leading_fragments(run, at)
+        if several is None:
+            datagram = run.data[at : at + run.size]
+            frames += outcome(functools.partial(reassembler.receive, datagram, HERE, 0.0))
+            at += run.size
+        else:
+            fragments, at = several
+            frames += outcome(functools.partial(reassembler.take, fragments, HERE, 0.0))
+    return frames, reassembler.held_bytes
+
+
+def one_by_one(run: Run) -> tuple[list[bytes], int]:
+    reassembler, frames = Reassembler(), list[bytes]()
+    for datagram in run:
+        frames += outcome(functools.partial(reassembler.receive, datagram, HERE, 0.0))
+    return frames, reassembler.held_bytes
+
+
 @pytest.mark.parametrize("at", range(FRAGMENT_OVERHEAD_BYTES))
 @pytest.mark.parametrize("which", [0, 1, 3])
-def test_a_run_in_which_any_header_differs_is_no_frame_at_once(at: int, which: int) -> None:
+def test_a_run_in_which_a_header_differs_is_what_its_datagrams_are(at: int, which: int) -> None:
     data = bytearray(cut(frame_of(5000), MTU, Frame(7, 1)).data)
     data[which * MTU + at] ^= 1
-    found = taken(Run(bytes(data), MTU))
-    assert found is None or (found == (None, 3 * MTU) and which == 3)
+    run = Run(bytes(data), MTU)
+    assert together(run) == one_by_one(run)
 
 
-def test_fragments_in_another_order_or_twice_are_no_frame_at_once() -> None:
-    first, second, *rest = cut(frame_of(5000), MTU, Frame(7, 1))
-    for order in ((second, first, *rest), (first, first, *rest), (first, *rest)):
-        assert taken(Run(b"".join(order), MTU)) is None
+@given(st.lists(st.integers(0, 11), max_size=20))
+def test_a_run_is_what_its_datagrams_are_whatever_is_lost_or_comes_twice(order: list[int]) -> None:
+    stride = MTU - FRAGMENT_OVERHEAD_BYTES
+    pieces = [piece for number in (1, 2) for piece in cut(frame_of(6 * stride, number), MTU, Frame(7, number))]
+    run = Run(b"".join(pieces[index] for index in order), MTU)
+    if order:
+        (frames, held), (expected, held_apart) = together(run), one_by_one(run)
+        assert frames == expected
+        assert held <= held_apart, "what comes again with the last missing one begins nothing"
+
+
+def test_a_gap_costs_the_fragments_around_it_little() -> None:
+    pieces = list(cut(frame_of(40 * (MTU - FRAGMENT_OVERHEAD_BYTES)), MTU, Frame(7, 1)))
+    run = Run(b"".join(pieces[:10] + pieces[11:]), MTU)
+    before = leading_fragments(run, 0)
+    assert before is not None and (before[0].first, len(before[0].chunks)) == (0, 10)
+    behind = leading_fragments(run, before[1])
+    assert behind is not None and (behind[0].first, len(behind[0].chunks)) == (11, 29)
 
 
 def test_of_what_comes_again_the_missing_is_taken() -> None:

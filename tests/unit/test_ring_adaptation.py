@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from totemd.executive.totem.core.adaptation import VISITS_MIN, FrameSize, Repeats, Requests
 
-MOST = 16
+MOST = 44
 
 
 def after(loss: float, receivers: int, datagrams: int = 20_000) -> FrameSize:

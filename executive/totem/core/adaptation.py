@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-FRAME_PRICE: Final = 2.0
-"""What a frame costs besides its datagrams, in datagrams: its seal, its place in the order, its delivery."""
+FRAME_PRICE: Final = 8.0
+"""What a frame costs besides its datagrams, in datagrams: its seal, its place in the order, its delivery.  Measured: at
+1 % loss 8 kB messages come to 38 % of lossless with 2, 41 with 5, 45 with 8 and 14."""
 
 MEMORY_COPIES: Final = 2_000
 """The loss estimate is that of about so many datagrams, each counted once for every receiver."""

@@ -29,6 +29,7 @@ import contextlib
 import random
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -116,7 +117,7 @@ class Faults:
             return []
         if not self._loss_send:
             return [datagrams]
-        return [Run.of(datagram) for datagram in datagrams if self._random.random() >= self._loss_send]
+        return _runs(datagrams, [int(self._random.random() >= self._loss_send) for _ in range(len(datagrams))])
 
     def incoming(self, node: int | None, datagrams: Run) -> list[Run]:
         """Those of *datagrams* from *node* that arrive, as often as they do."""
@@ -124,13 +125,28 @@ class Faults:
             return []
         if not (self._loss or self._duplicate):
             return [datagrams]
-        return [Run.of(datagram) for datagram in datagrams for _ in range(self.copies(node))]
+        return _runs(datagrams, [self.copies(node) for _ in range(len(datagrams))])
 
     def copies(self, node: int | None) -> int:
         """How often a datagram from *node* arrives: 0, 1 or 2 times."""
         if node in self._blocked_receives or (self._loss and self._random.random() < self._loss):
             return 0
         return 2 if self._duplicate and self._random.random() < self._duplicate else 1
+
+
+def _runs(datagrams: Run, copies: list[int]) -> list[Run]:
+    """Each so many times; together what the kernel would hand over together: a datagram that is shorter ends a run."""
+    if copies.count(1) == len(copies):
+        return [datagrams]
+    runs: list[Run] = []
+    gathered: list[bytes] = []
+    size = datagrams.size
+    for datagram in chain.from_iterable(map(repeat, datagrams, copies)):
+        gathered.append(datagram)
+        if len(datagram) < size:
+            runs.append(Run(b"".join(gathered), size))
+            gathered = []
+    return [*runs, Run(b"".join(gathered), size)] if gathered else runs
 
 
 class FaultyLink:

@@ -166,7 +166,8 @@ def leading_fragments(run: Run, start: int) -> tuple[Fragments, int] | None:
     """The fragments of one frame that stand in *run* from *start* on, in their order, and where they end.
 
     None if something else stands there, which may be anything, or one datagram alone: then that is to be taken by
-    itself.  The same checks, but one for all fragments: so many of them cost little more than one.
+    itself.  The same checks, but one for all fragments: so many of them cost little more than one.  Where some are
+    lost those before and those behind the gap are taken one after the other.
     """
     data, size = run.data, run.size
     if not DATAGRAM_BYTES_MIN <= size < len(data) - start or data[start : start + 2] != _FRAGMENT_START:
@@ -179,11 +180,14 @@ def leading_fragments(run: Run, start: int) -> tuple[Fragments, int] | None:
     if full < 1:
         return None
     common = data[start + _HEAD_BYTES : start + _FRAGMENT_HEADER.size]
-    headers, chunks = _headers(stride, full), _chunks_behind_headers(stride, full)
-    if b"".join(headers.unpack_from(data, start)) != common.join((*_HEADS[index : index + full], b"")):
-        return None
+    headers = _headers(stride, full).unpack_from(data, start)
+    if b"".join(headers) != common.join((*_HEADS[index : index + full], b"")):
+        # Some are lost, or another frame begins here: up to there.
+        heads = zip(headers, _HEADS[index : index + full], strict=True)
+        full = next(count for count, (header, head) in enumerate(heads) if header != head + common)
     end = start + full * size
-    found = Fragments(common[_NAME_AT - _HEAD_BYTES :], index, stride, total, chunks.unpack_from(data, start))
+    chunks = _chunks_behind_headers(stride, full).unpack_from(data, start)
+    found = Fragments(common[_NAME_AT - _HEAD_BYTES :], index, stride, total, chunks)
     if index + full == last:
         datagram = data[end : end + size]
         chunk = datagram[_FRAGMENT_HEADER.size :]
