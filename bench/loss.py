@@ -30,6 +30,8 @@ IDLE_PAUSE_SECONDS = 0.12
 EVENTS = ("token.visited", "token.resent", "token.repeated", "token.requested", "mcast.retransmitted", "mcast.known")
 """What nodes count when the token passes, when they repeat something, or get something for the second time."""
 
+SIZES = (64, 8_192)
+
 Samples = dict[str, dict[str, list[float]]]
 """What was measured -> rate of loss -> one figure of each round."""
 
@@ -101,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Throughput and latency of a cluster on this machine under loss.")
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--loss", type=float, nargs="*", default=[1.0, 5.0], metavar="PERCENT")
-    parser.add_argument("--sizes", type=int, nargs="*", default=[64, 8_192], metavar="BYTES")
+    parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES), metavar="BYTES")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0, help="how long the sender sends each time")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="option: totem.token=1000")
