@@ -24,6 +24,8 @@ SOURCES := pyproject.toml py.typed README.md LICENSE $(wildcard *.py) \
 # Changes when a module appears or goes, which no time stamp shows.
 SOURCES_LIST := $(shell echo $(sort $(SOURCES)) | cksum | tr ' ' '-')
 
+TEST_FILES := (^|/)(test_[^/]*|conftest)\.py$$
+
 .PHONY: demo test lint types docs fuzz sim chaos bench install clean
 .DELETE_ON_ERROR:
 
@@ -64,6 +66,9 @@ lint: $(BIN)/.test-needs
 
 types: install $(BIN)/.test-needs
 	$(BIN)/mypy --strict -p totemd
+	@# What the suites and the measurements are made of: a checker that checks nothing would go unnoticed.
+	for each in tests/sim tests/chaos tests/fuzz tests/integration bench; do \
+		(cd $$each && MYPYPATH=.:$(CURDIR)/tests/sim:$(CURDIR)/tests/integration $(CURDIR)/$(BIN)/mypy --exclude '$(TEST_FILES)' .) || exit 1; done
 
 test: lint types
 	$(BIN)/pytest -q -n $(PYTEST_WORKERS) --dist loadgroup

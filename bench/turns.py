@@ -91,7 +91,7 @@ def measure(cluster: Cluster, node: int, chosen: argparse.Namespace) -> dict[str
             def goes_on() -> bool:
                 nonlocal delivered
                 delivered += has_line(sender)
-                return delivered < chosen.large
+                return bool(delivered < chosen.large)
 
             beside = pings(group, far, goes_on)
             speed = chosen.bytes * chosen.large / (time.monotonic() - end) / 1e6

@@ -68,13 +68,13 @@ class Roster:
 
     def __init__(self) -> None:
         self.services: dict[int, tuple[str, ...]] = {}
-        self._news = 0
+        self.news = 0
         """Starts and ends of services on this ring so far."""
 
     def new_ring(self) -> None:
         """A ring was installed: every member announces afresh."""
         self.services.clear()
-        self._news = 0
+        self.news = 0
 
     def delivered(
         self, origin: int, ring: RingId, announcement: Announcement
@@ -90,12 +90,12 @@ class Roster:
                 # Also when it was listed: the exchange must start again, with the new process.
                 known = set(self.services.get(origin, ()))
                 self.services[origin] = tuple(sorted(known | {service}))
-                self._news += 1
-                return ServiceUp(origin, service, ring, self._news)
+                self.news += 1
+                return ServiceUp(origin, service, ring, self.news)
             case Down(service=service):
                 known = set(self.services.get(origin, ()))
                 if service not in known:
                     return None
                 self.services[origin] = tuple(sorted(known - {service}))
-                self._news += 1
-                return ServiceDown(origin, service, ring, self._news)
+                self.news += 1
+                return ServiceDown(origin, service, ring, self.news)

@@ -12,9 +12,9 @@ from fuzzkit.target import Target
 from totemd.executive.config.build import Settings, SourceText, build
 from totemd.executive.config.host import LocalAddress, Unresolved
 from totemd.executive.config.model import Configuration
-from totemd.executive.keygen import KeyFileError, read_key
+from totemd.executive.keygen import read_key
 from totemd.executive.totem.state_file import RING_SEQUENCE_MAX, RingSequenceFile
-from totemd.ipc.errors import ConfigurationError, OperationFailed
+from totemd.ipc.errors import ConfigurationError, KeyFileError, OperationFailed
 
 SHIPPED = Path(__file__).resolve().parents[3] / "conf"
 """The configurations that come with the program."""

@@ -13,7 +13,7 @@ from totemd.executive.totem.links.faults import Faults, read_command
 from totemd.ipc.channel import SERVER_COMMON, ClientChannel, Garbled
 from totemd.ipc.codec import Codec, encode
 from totemd.ipc.errors import MalformedMessage
-from totemd.ipc.ids import Guarantee, RingId
+from totemd.ipc.ids import Guarantee, Reason, RingId
 from totemd.ipc.messages import control, cpg, sam, sam_app, stream
 from totemd.ipc.messages.common import Done, Goodbye, Refused, Unwelcome, Welcome
 from totemd.services.cpg.batches import pack_length, split
@@ -91,7 +91,7 @@ def _plain(decode: Callable[[bytes], Any], encode_again: Callable[[Any], bytes])
 def _submissions() -> Iterator[bytes]:
     header = msgspec.msgpack.Encoder().encode
     yield join_chunks([enclose(Kind.APPLICATION, header(ProcJoin(b"g", 5, 1)))])
-    yield join_chunks([enclose(Kind.APPLICATION, header(ProcLeave(b"g", 5, 1, cpg.Reason.LEAVE)))])
+    yield join_chunks([enclose(Kind.APPLICATION, header(ProcLeave(b"g", 5, 1, Reason.LEAVE)))])
     batch = pack_length(2) + b"hi"
     yield join_chunks([enclose(Kind.APPLICATION, header(Mcast(b"g", 5, 1, 1, Guarantee.AGREED, RING)), (batch,))])
     state = enclose_state(stream.Epoch(RING, 0), encode_join_list(JoinList(1, {b"g": (5, 6)})))

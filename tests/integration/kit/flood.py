@@ -71,8 +71,8 @@ class Member:
                     self.gaps += 1
         if tell and sum(self.received.values()) - self._told >= TOLD_EVERY:
             self._told = sum(self.received.values())
-            counts = (self.received.get(node, 0) for node in SENDERS)
-            self._group.mcast(READ + struct.pack(f"<{len(SENDERS)}Q", *counts))
+            received = [self.received.get(node, 0) for node in SENDERS]
+            self._group.mcast(READ + struct.pack(f"<{len(SENDERS)}Q", *received))
 
     def send(self) -> None:
         """As much as is taken, up to a limit."""

@@ -75,7 +75,8 @@ class Recording:
 
     def wait_for(self, kind: type[totemd.Event], timeout: float = PATIENCE_SECONDS) -> totemd.Event:
         """The next event of this type."""
-        return wait_until(
+        # mypy makes of the inferred union the base class of its types.
+        return wait_until(  # type: ignore[return-value]
             lambda: self.next_event(lambda event: isinstance(event, kind)), timeout, lambda: self._story(str(kind))
         )
 

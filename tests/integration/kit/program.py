@@ -35,7 +35,7 @@ class Program:
 
     def expect(self, beginning: str) -> str:
         """The next line that begins so."""
-        seen = []
+        seen: list[str] = []
         while not (line := self.line()).startswith(beginning):
             assert line, f"it ended without saying {beginning!r}; it said {seen}"
             seen.append(line)

@@ -18,11 +18,11 @@ class Place(NamedTuple):
     ring: RingKey
     position: int
     """Sequence number of the frame."""
-    index: int = 0
+    part: int = 0
     """Of several messages of one frame."""
 
     def __str__(self) -> str:
-        return f"{self.ring}:{self.position}.{self.index}"
+        return f"{self.ring}:{self.position}.{self.part}"
 
 
 class Exchange(NamedTuple):
@@ -127,6 +127,8 @@ class GroupHistory:
     """Name of each submitted message -> checksum of its bytes."""
     completions: dict[tuple[RingKey, int], dict[Place | None, int]] = field(default_factory=dict)
     """Exchange -> places where it was complete, each with one of the nodes."""
+    news: dict[tuple[RingKey, int], int] = field(default_factory=dict)
+    """A ring's first, second … start or end of a service -> sequence number of the frame that tells of it."""
     violations: list[Violation] = field(default_factory=list)
     """What was seen to be wrong while it happened."""
 

@@ -87,10 +87,11 @@ class WatchedEngine(Engine):
             case Delivered(ring=ring, position=position):
                 self._here = self._next(ring, position)
                 self._places[id(event)] = (event, self._here)
-            case ServiceUp(ring=ring, position=position):
-                self._here = self._next(ring, position)
-            case ServiceDown(node=node, ring=ring, position=position):
-                self._here = self._down[node] = self._next(ring, position)
+            case ServiceUp(ring=ring, number=number):
+                self._here = self._next(ring, self._machine.news_position(ring_key(ring), number))
+            case ServiceDown(node=node, ring=ring, number=number):
+                self._here = self._next(ring, self._machine.news_position(ring_key(ring), number))
+                self._down[node] = self._here
             case Transitional() | Regular():
                 self._here = None
                 self._path.append(str(event))
@@ -101,7 +102,7 @@ class WatchedEngine(Engine):
     def _next(self, ring: RingId, position: int) -> Place:
         last = self._last
         same = last is not None and last.position == position and last.ring == ring_key(ring)
-        self._last = Place(ring_key(ring), position, last.index + 1 if same and last is not None else 0)
+        self._last = Place(ring_key(ring), position, last.part + 1 if same and last is not None else 0)
         return self._last
 
     def _apply(self, placed: Placed) -> None:

@@ -32,7 +32,7 @@ from totemd.executive.totem.core.effects import (
 )
 from totemd.executive.totem.core.submission import Submission
 from totemd.executive.totem.feed import ServiceFeed
-from totemd.executive.totem.stream import OrderedStream
+from totemd.executive.totem.stream import OrderedStream, RingPort
 from totemd.ipc.channel import Session
 from totemd.ipc.endpoints import Credentials
 from totemd.ipc.errors import AlreadyMember
@@ -69,6 +69,23 @@ class _Quiet:
         """Nothing."""
 
 
+class PlacedStream(OrderedStream):
+    """Writes down where starts and ends of services are, which their events do not say."""
+
+    def __init__(self, machine: Machine, node_id: int, port: RingPort) -> None:
+        log: Any = _Quiet()
+        open_server: Any = lambda path, handler, node_id: port  # noqa: E731 (a type cannot be given to a def here)
+        super().__init__(Path(), node_id, port, 0, log, open_server=open_server)
+        self._machine = machine
+
+    def deliver(self, message: Deliver) -> None:
+        """A message in its place."""
+        before = self._roster.news
+        super().deliver(message)
+        if self._roster.news != before:
+            self._machine.news_at(ring_key(message.ring), self._roster.news, message.position)
+
+
 class StreamServices:
     """One life of the totem process, as its services see it; writes the history of the ring besides."""
 
@@ -92,9 +109,7 @@ class StreamServices:
         self._pump = pump
         self._links: dict[bytes, Link] = {}
         self._up = True
-        open_server: Any = lambda path, handler, node_id: self  # noqa: E731 (a type cannot be given to a def here)
-        log: Any = _Quiet()
-        self._stream = OrderedStream(Path(), process.node, self, 0, log, open_server=open_server)
+        self._stream = PlacedStream(machine, process.node, self)
         machine.totem_is_up(self)
 
     @property

@@ -202,6 +202,16 @@ class Machine:
         self.groups.completions.setdefault((ring, position), {}).setdefault(place, self.node_id)
         self.count("group.exchange" if position == 0 else "group.exchange_of_a_service")
 
+    def news_at(self, ring: RingKey, number: int, position: int) -> None:
+        """The ring's start or end of a service with this *number* is in this frame."""
+        known = self.groups.news.setdefault((ring, number), position)
+        if known != position:
+            self.complain("G8", f"start or end {number} of a service on {ring} is at {position}, elsewhere at {known}")
+
+    def news_position(self, ring: RingKey, number: int) -> int:
+        """Where that is."""
+        return self.groups.news[ring, number]
+
     def saw(self, pid: int, group: str, seen: Seen) -> None:
         """A client read an event."""
         self._world.trace.seen(seen.time, self.node_id, pid, group, seen.event)

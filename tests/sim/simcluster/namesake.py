@@ -47,8 +47,11 @@ class NamesakeNode(Node):
         world = World(
             own, scheduler, History(), Trace(), WireWatch(), Counter(), GroupHistory(), Boots()
         )  # of all this nothing is looked at
-        super().__init__(world, _Elsewhere(network, address), number)  # type: ignore[arg-type]  -- as much as nodes use
+        # It has as much of a network as nodes use.
+        super().__init__(world, _Elsewhere(network, address), number)  # type: ignore[arg-type]
 
-    def _send(self, packet: AnyPacket, receivers: tuple[int, ...], *, directed: bool = False) -> None:
+    def _send(
+        self, packet: AnyPacket, receivers: tuple[int, ...], *, directed: bool = False, repeated: bool = False
+    ) -> None:
         """To the real one, too: it is another machine."""
-        self._wire.send(packet, receivers, self.now(), directed=directed)
+        self._wire.send(packet, receivers, self.now(), directed=directed, repeated=repeated)
