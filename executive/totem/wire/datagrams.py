@@ -49,9 +49,10 @@ _GEOMETRY: Final = struct.Struct(">2xHHI")
 FRAGMENT_OVERHEAD_BYTES: Final = _FRAGMENT_HEADER.size
 """What each datagram of a cut frame carries besides the frame."""
 
-_HEADS: Final = tuple(
-    struct.pack(">BBH", DATAGRAM_MAGIC, _FRAGMENT, index) for index in range(-(-FRAME_BYTES_MAX // FRAGMENT_BYTES_MIN))
-)
+FRAGMENTS_MAX: Final = -(-FRAME_BYTES_MAX // FRAGMENT_BYTES_MIN)
+"""Most fragments that a frame can have."""
+
+_HEADS: Final = tuple(struct.pack(">BBH", DATAGRAM_MAGIC, _FRAGMENT, index) for index in range(FRAGMENTS_MAX))
 """How the fragments of the longest frame begin; the rest of their headers is the same for all."""
 
 _HEAD_BYTES: Final = 4

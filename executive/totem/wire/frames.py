@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from .datagrams import Fragments, Frame, Run, Source, cut, leading_fragments, quoted_frame
-from .events import Dropped, DuplicateNode, FrameEvent, PacketReceived, PeerEnded, PeerProven, SendControl
-from .reassembly import Reassembler
+from .events import Dropped, DuplicateNode, FrameEvent, PacketReceived, PeerEnded, PeerProven, SendControl, Target
+from .reassembly import Reassembler, Wanted
 from .refusals import Refusal, Refused
+from .repair import SentRuns, request
 from .repeated import RepeatedFrames
 from .replay import RecentFloor
 from .seal import BOOT_BYTES, EVERYBODY, ClusterSecret, FrameKind, Opener, Sealer, name_of
-from .sessions import Answer, Ask, Peers, PeersEffect, response
+from .sessions import Answer, Ask, Peers, PeersEffect, Repair, response
 from .suites import Suite
 
 
@@ -64,7 +65,10 @@ class FrameLayer:
         self._sealer = Sealer(secret, settings.node_id, boot)
         self._opener = Opener(secret)
         self._peers = Peers(settings.node_id, boot, settings.nodes, settings.admit_unlisted, random_bytes)
-        self._reassembler = Reassembler()
+        self._reassembler = Reassembler(self._is_known)
+        self._sent = SentRuns()
+        self._repairs_asked = 0
+        self._repairs_sent = 0
         self._recent = RecentFloor()
         self._repeated = RepeatedFrames()
         self._events: list[FrameEvent] = []
@@ -133,7 +137,8 @@ class FrameLayer:
                 self._datagrams_received += len(fragments.chunks)
                 self._reassemble(fragments, source, now)
             if at >= end:
-                return
+                break
+        self._ask_for_repairs(now)
 
     def receive(self, datagram: bytes, source: Source, now: float) -> None:
         """Take any bytes that arrived; they never raise."""
@@ -162,8 +167,9 @@ class FrameLayer:
         self._carry_out(self._peers.take_effects(), now)
 
     def expire(self, now: float) -> None:
-        """Do what is due at *now*: repeat challenges, give up incomplete frames."""
+        """Do what is due at *now*: repeat challenges, ask for the rest of incomplete frames, give them up."""
         self._reassembler.expire(now)
+        self._ask_for_repairs(now)
         self._peers.expire(now)
         self._carry_out(self._peers.take_effects(), now)
 
@@ -196,6 +202,8 @@ class FrameLayer:
             "bytes_sealed": self._sealed_bytes,
             "datagrams_received": self._datagrams_received,
             "packets_received": self._received,
+            "repairs_asked": self._repairs_asked,
+            "repairs_sent": self._repairs_sent,
             "quotes_refused": self._quotes_refused,
             "bytes_awaiting_fragments": self._reassembler.held_bytes,
             **dropped,
@@ -205,7 +213,10 @@ class FrameLayer:
         number = self._sealer.counter
         self._recent.note(number, now)
         self._sealed_bytes += len(payload)
-        return cut(self._sealer.seal(kind, payload, to), self._datagram_bytes, Frame(self._boot, number))
+        run = cut(self._sealer.seal(kind, payload, to), self._datagram_bytes, Frame(self._boot, number))
+        if len(run.data) > run.size:
+            self._sent.keep(number, run)
+        return run
 
     def _carry_out(self, effects: list[PeersEffect], now: float) -> None:
         for effect in effects:
@@ -220,6 +231,8 @@ class FrameLayer:
                     self._control(effect, FrameKind.RESPONSE, response(effect.challenge, floor), now)
                 case Dropped():
                     self._drop(effect)
+                case Repair(to=to, request=wanted):
+                    self._repair(to, wanted)
                 case PeerProven() | PeerEnded() | DuplicateNode():
                     self._events.append(effect)
                 case _:
@@ -228,6 +241,36 @@ class FrameLayer:
     def _control(self, effect: Ask | Answer, kind: FrameKind, payload: bytes, now: float) -> None:
         self._events.append(SendControl(effect.to, self._seal(kind, payload, effect.node, now)))
 
+    def _is_known(self, name: bytes) -> bool:
+        boot, number = _split(name)
+        return self._peers.has_spoken(boot, number)
+
+    def _ask_for_repairs(self, now: float) -> None:
+        for wanted in self._reassembler.wanted(now):
+            self._ask_for(wanted, now)
+
+    def _ask_for(self, wanted: Wanted, now: float) -> None:
+        boot, number = _split(wanted.name)
+        node = self._peers.believed(boot)
+        if node is None:
+            return
+        self._repairs_asked += 1
+        payload = request(number, wanted.datagrams, wanted.missing)
+        to = self._peers.target(node, wanted.source)
+        self._events.append(SendControl(to, self._seal(FrameKind.REPAIR, payload, node, now)))
+
+    def _repair(self, to: Target, wanted: bytes) -> None:
+        run = self._sent.asked(wanted)
+        if run is not None:
+            self._repairs_sent += len(run)
+            self._events.append(SendControl(to, run))
+
     def _drop(self, dropped: Dropped) -> None:
         self._dropped[dropped.refusal] += 1
         self._events.append(dropped)
+
+
+def _split(name: bytes) -> tuple[bytes, int]:
+    """Of a frame as fragments name it: how its sender's boot begins, and its number."""
+    half = BOOT_BYTES // 2
+    return name[:half], int.from_bytes(name[half:], "big")

@@ -41,6 +41,11 @@ class ReplayWindow:
         self._map |= bit
         return True
 
+    def seen(self, counter: int) -> bool:
+        """Whether *counter* would not be let through."""
+        behind = self._newest - counter
+        return behind >= WINDOW_COUNTERS or (behind >= 0 and bool(self._map >> behind & 1))
+
 
 class RecentFloor:
     """Remembers roughly where a sender's counter stood a moment ago.

@@ -79,6 +79,8 @@ class FrameKind(enum.IntEnum):
     """The answer."""
     OBITUARY = 4
     """This boot has ended.  Sealed while it lived, sent by somebody else once it is dead (see `sessions`)."""
+    REPAIR = 5
+    """Some datagrams of a frame are missing (see `repair`)."""
 
 
 class OpenedFrame(msgspec.Struct, frozen=True, gc=False):
@@ -192,7 +194,7 @@ class Opener:
             raise MalformedFrame(Refusal.OTHER_CLUSTER)
         if suite != self._suite:
             raise MalformedFrame(Refusal.OTHER_SUITE)
-        if not FrameKind.PACKET <= kind <= FrameKind.OBITUARY or sender == 0:
+        if not FrameKind.PACKET <= kind <= FrameKind.REPAIR or sender == 0:
             raise MalformedFrame(Refusal.BAD_FRAME)
         if len(frame) > PAYLOAD_BYTES_MAX + FRAME_OVERHEAD_BYTES:
             raise MalformedFrame(Refusal.BAD_FRAME)

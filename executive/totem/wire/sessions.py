@@ -72,7 +72,15 @@ class Answer:
     challenge: bytes
 
 
-PeersEffect: TypeAlias = PacketReceived | Ask | Answer | PeerProven | PeerEnded | DuplicateNode | Dropped
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Send again what a believed node lacks of a frame."""
+
+    to: Target
+    request: bytes
+
+
+PeersEffect: TypeAlias = PacketReceived | Repair | Ask | Answer | PeerProven | PeerEnded | DuplicateNode | Dropped
 
 
 def response(challenge: bytes, floor: int) -> bytes:
@@ -172,9 +180,20 @@ class Peers:
             self._effects.append(PacketReceived(frame.sender, frame.boot, frame.payload))
         elif frame.kind == FrameKind.CHALLENGE:
             self._answer(frame, source)
+        elif frame.kind == FrameKind.REPAIR:
+            self._effects.append(Repair(self.target(frame.sender, source), frame.payload))
         elif self._read_response(frame, peer, source) is not None:
             # The believed boot is alive, so whatever made us ask was old.
             self._close(frame.sender, peer)
+
+    def believed(self, boot: bytes) -> int | None:
+        """The node whose believed boot begins so."""
+        return next((node for node, peer in self._peers.items() if peer.boot and peer.boot.startswith(boot)), None)
+
+    def has_spoken(self, boot: bytes, counter: int) -> bool:
+        """Whether this frame of the believed boot that begins so has been received, or is too old to be."""
+        node = self.believed(boot)
+        return node is not None and self._peers[node].window.seen(counter)
 
     def expire(self, now: float) -> None:
         """Repeat, or give up, the challenges that are due."""
@@ -215,7 +234,7 @@ class Peers:
         else:
             if frame.kind == FrameKind.CHALLENGE:
                 self._answer(frame, source)
-            self._ask(frame.sender, peer, self._target(frame.sender, source), now)
+            self._ask(frame.sender, peer, self.target(frame.sender, source), now)
             if frame.kind == FrameKind.PACKET:
                 self._hold(peer, frame, source)
 
@@ -254,7 +273,7 @@ class Peers:
             self._peers[node] = _Peer()
         return self._peers[node]
 
-    def _target(self, sender: int, source: Source) -> Target:
+    def target(self, sender: int, source: Source) -> Target:
         """A configured node is spoken to at its configured address, whatever address a frame of it comes from."""
         return sender if sender in self._listed else source
 
@@ -283,7 +302,7 @@ class Peers:
             self._drop(Refusal.BAD_CONTROL, source)
             return
         # A namesake is answered where it is; anybody else at the configured address.
-        to = source if frame.sender == self._node_id else self._target(frame.sender, source)
+        to = source if frame.sender == self._node_id else self.target(frame.sender, source)
         self._effects.append(Answer(frame.sender, to, frame.payload))
 
     def _read_response(self, frame: OpenedFrame, peer: _Peer, source: Source) -> int | None:

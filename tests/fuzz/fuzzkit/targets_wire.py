@@ -24,6 +24,7 @@ from totemd.executive.totem.wire.events import PacketReceived
 from totemd.executive.totem.wire.packing import Part, pack, unpack
 from totemd.executive.totem.wire.reassembly import ASSEMBLIES_PER_SOURCE_MAX, Reassembler
 from totemd.executive.totem.wire.refusals import Refused
+from totemd.executive.totem.wire.repair import SentRuns, request
 from totemd.executive.totem.wire.seal import ClusterSecret, FrameKind, OpenedFrame, Opener, Sealer
 from totemd.executive.totem.wire.sessions import CHALLENGE_BYTES, PENDING_BYTES_MAX, Peers
 from totemd.executive.totem.wire.suites import Suite
@@ -143,6 +144,19 @@ def _check_run(data: bytes) -> bool:
     return accepted
 
 
+def _questions() -> Iterator[bytes]:
+    yield request(1, 5, [0, 4])
+    yield request(1, 5, range(5))
+
+
+def _check_question(data: bytes) -> bool:
+    sent = SentRuns()
+    sent.keep(1, Run(bytes(901), 200))
+    answer = sent.asked(data)
+    assert answer is None or (0 < len(answer) <= 5 and len(answer.data) <= 901)
+    return answer is not None
+
+
 def _secret(suite: Suite) -> ClusterSecret:
     return ClusterSecret(suite, "alpha", KEY)
 
@@ -233,6 +247,7 @@ TARGETS = (
     Target("frame-body", _check_body, _bodies, MSGPACK_BOMBS),
     Target("datagrams", _check_datagrams, _datagrams),
     Target("runs", _check_run, _runs),
+    Target("repair-requests", _check_question, _questions),
     *(_sealed_target(suite) for suite in Suite),
     Target("frames", _check_frames, _frames),
     Target("sessions", _check_story, _story),

@@ -1,0 +1,168 @@
+"""Lost datagrams of a frame come again alone: when they are asked for, of whom, and what is sent."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from framewire import Wire, address, started
+from hypothesis import given
+from hypothesis import strategies as st
+from totemd.executive.totem.wire.datagrams import FRAGMENTS_MAX, Run
+from totemd.executive.totem.wire.events import Dropped, SendControl
+from totemd.executive.totem.wire.reassembly import REPAIR_SECONDS, REPAIRS_MAX
+from totemd.executive.totem.wire.refusals import Refusal
+from totemd.executive.totem.wire.repair import KEPT_BYTES_MAX, SentRuns, request
+from totemd.executive.totem.wire.suites import Suite
+
+SIZE = 20_000
+"""Bytes of a packet; 14 datagrams."""
+
+PAYLOAD = random.Random(1).randbytes(SIZE)
+
+
+def arrive(wire: Wire, to: int, datagrams: Sequence[bytes], lost: set[int], now: float = 1.0) -> None:
+    """All of node 1's datagrams but some arrive, in as few reads as the gaps allow."""
+    size, run = len(datagrams[0]), list[bytes]()
+    for index, datagram in enumerate(datagrams):
+        if index not in lost:
+            run.append(datagram)
+    wire.layers[to].receive_run(Run(b"".join(run), size), address(1), now)
+
+
+def questions(wire: Wire, node: int) -> list[SendControl]:
+    return [event for event in wire.layers[node].take_events() if isinstance(event, SendControl)]
+
+
+def repairs_sent(wire: Wire) -> int:
+    return wire.layers[1].counters()["repairs_sent"]
+
+
+@pytest.mark.parametrize("suite", [Suite.AES256, Suite.NONE], ids=lambda suite: suite.label)
+@pytest.mark.parametrize("lost", [{0}, {13}, {3, 4, 9}, {0, 13}])
+def test_what_is_lost_comes_again_when_nothing_more_comes(suite: Suite, lost: set[int]) -> None:
+    wire = started(suite)
+    arrive(wire, 2, list(wire.layers[1].seal(PAYLOAD, 1.0)), lost)
+    wire.deliver_control(2, 1.0)
+    assert wire.packets(2) == [], "not at once: the rest may be on its way"
+    deadline = wire.layers[2].next_deadline()
+    assert deadline == 1.0 + REPAIR_SECONDS
+    wire.layers[2].expire(deadline)
+    wire.deliver_control(2, deadline)
+    assert wire.packets(2) == [PAYLOAD]
+    assert repairs_sent(wire) == len(lost)
+    assert wire.layers[2].next_deadline() is None
+
+
+@pytest.mark.parametrize("later", [b"token", bytes(SIZE)], ids=["whole", "cut"])
+def test_what_is_lost_is_asked_for_at_once_when_something_later_comes(later: bytes) -> None:
+    wire = started()
+    arrive(wire, 2, list(wire.layers[1].seal(PAYLOAD, 1.0)), {5})
+    arrive(wire, 2, list(wire.layers[1].seal(later, 1.0)), set())
+    wire.deliver_control(2, 1.0)
+    assert wire.packets(2) == [later, PAYLOAD]
+    assert repairs_sent(wire) == 1
+
+
+def test_what_others_send_says_nothing_about_it() -> None:
+    wire = started()
+    arrive(wire, 2, list(wire.layers[1].seal(PAYLOAD, 1.0)), {5})
+    wire.carry(3, 2, wire.layers[3].seal(b"token", 1.0), 1.0)
+    assert wire.packets(2) == [b"token"]
+    assert repairs_sent(wire) == 0
+
+
+def test_a_question_that_is_lost_is_asked_again_ever_more_rarely_and_not_for_ever() -> None:
+    wire = started()
+    receiver = wire.layers[2]
+    arrive(wire, 2, list(wire.layers[1].seal(PAYLOAD, 1.0)), {5})
+    now, asked = 1.0, list[float]()
+    while (deadline := receiver.next_deadline()) is not None:
+        now = deadline
+        receiver.expire(now)
+        asked += [now] * len(questions(wire, 2))
+    assert len(asked) == REPAIRS_MAX == receiver.counters()["repairs_asked"]
+    pauses = [late - early for early, late in zip([1.0, *asked], asked, strict=False)]
+    assert pauses == pytest.approx([REPAIR_SECONDS * 2**number for number in range(REPAIRS_MAX)])
+    assert receiver.counters()["dropped_incomplete_frame"] == 1, "the end of it is the old one"
+
+
+def test_who_lacks_most_of_a_frame_leaves_it_to_the_ring() -> None:
+    wire = started()
+    arrive(wire, 2, list(wire.layers[1].seal(PAYLOAD, 1.0)), set(range(8)))
+    while (deadline := wire.layers[2].next_deadline()) is not None:
+        wire.layers[2].expire(deadline)
+        assert questions(wire, 2) == []
+
+
+def test_only_who_is_believed_is_asked() -> None:
+    wire = Wire()
+    for node in (1, 2):
+        wire.start(node)
+    arrive(wire, 2, list(wire.layers[1].seal(PAYLOAD, 1.0)), {5})
+    while (deadline := wire.layers[2].next_deadline()) is not None:
+        wire.layers[2].expire(deadline)
+        assert questions(wire, 2) == [], "its boot has proven nothing"
+
+
+def test_a_frame_that_is_here_is_not_begun_again_by_its_parts() -> None:
+    wire = started()
+    datagrams = list(wire.layers[1].seal(PAYLOAD, 1.0))
+    arrive(wire, 2, datagrams, set())
+    wire.layers[2].take_events()
+    arrive(wire, 2, datagrams, {1, 2})
+    assert {event.refusal for event in wire.layers[2].take_events() if isinstance(event, Dropped)} == {
+        Refusal.DUPLICATE_FRAGMENT
+    }
+    assert wire.layers[2].counters()["bytes_awaiting_fragments"] == 0
+
+
+def test_what_a_sender_keeps_is_bounded() -> None:
+    sent, run = SentRuns(), Run(bytes(256 * 1024), 1400)
+    kept = KEPT_BYTES_MAX // len(run.data)
+    for number in range(kept + 5):
+        sent.keep(number, run)
+    everything = range(len(run))
+    assert [sent.asked(request(number, len(run), everything)) is None for number in (4, 5)] == [True, False]
+
+
+@given(st.data())
+def test_exactly_what_is_asked_for_is_sent(data: st.DataObject) -> None:
+    size = data.draw(st.integers(154, 300))
+    run = Run(random.Random(size).randbytes(data.draw(st.integers(size + 1, 5000))), size)
+    missing = data.draw(st.sets(st.integers(0, len(run) - 1), min_size=1))
+    sent = SentRuns()
+    sent.keep(7, run)
+    answer = sent.asked(request(7, len(run), missing))
+    datagrams = list(run)
+    assert answer is not None and list(answer) == [datagrams[index] for index in sorted(missing)]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"short",
+        request(7, 5, []),
+        request(7, 4, [0]),
+        request(8, 5, [0]),
+        request(7, 5, [0]) + b"\0",
+        request(7, 5, [5]),
+        request(7, FRAGMENTS_MAX + 1, [0]),
+    ],
+    ids=["empty", "short", "nothing", "fewer", "unknown", "longer", "beyond", "too many"],
+)
+def test_what_is_no_question_is_not_answered(payload: bytes) -> None:
+    sent = SentRuns()
+    sent.keep(7, Run(bytes(5 * 200), 200))
+    assert sent.asked(request(7, 5, [0])) is not None
+    assert sent.asked(payload) is None
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_answered_or_not(payload: bytes) -> None:
+    sent = SentRuns()
+    sent.keep(0, Run(bytes(1000), 200))
+    answer = sent.asked(payload)
+    assert answer is None or 0 < len(answer) <= 5
