@@ -223,6 +223,7 @@ class TotemProcess:
             # The token must not overtake data that is here already.
             for run, source in self._link.drain():
                 receive(run, source, now)
+        self._frames.ask_for_missing(now)
         self._handle_frame_events(now)
 
     def _handle_frame_events(self, now: float) -> None:

@@ -3,6 +3,7 @@
 ```
 a frame that fits    0 magic  1 version | WHOLE     2 frame …
 a fragment of one    0 magic  1 version | FRAGMENT  2 index  4 stride  6 length  10 boot  18 number  26 bytes …
+the same, repaired   0 magic  1 version | AGAIN     …
 ```
 
 Every fragment says the whole geometry: the frame's length, and how many of its bytes each fragment but the last one
@@ -42,6 +43,7 @@ DATAGRAM_BYTES_MAX: Final = 65_507
 
 _WHOLE: Final = DATAGRAM_VERSION << 4
 _FRAGMENT: Final = _WHOLE | 1
+_AGAIN: Final = _WHOLE | 2
 _WHOLE_HEADER: Final = bytes([DATAGRAM_MAGIC, _WHOLE])
 _FRAGMENT_HEADER: Final = struct.Struct(">BBHHIQQ")
 _GEOMETRY: Final = struct.Struct(">2xHHI")
@@ -57,6 +59,7 @@ _HEADS: Final = tuple(struct.pack(">BBH", DATAGRAM_MAGIC, _FRAGMENT, index) for 
 
 _HEAD_BYTES: Final = 4
 _FRAGMENT_START: Final = _HEADS[0][:2]
+_AGAIN_FORM: Final = bytes([_AGAIN])
 _NAME_AT: Final = _GEOMETRY.size
 
 DATAGRAM_BYTES_MIN: Final = FRAGMENT_BYTES_MIN + _FRAGMENT_HEADER.size
@@ -70,6 +73,20 @@ class Frame(NamedTuple):
     """64 bits that differ between the sender's boots."""
     number: int
     """Differs between the frames of a boot; 64 bits."""
+
+
+NAMED_BOOT_BYTES: Final = 8
+"""How much of a boot's random bytes the name of a frame holds."""
+
+
+def fragment_name(boot: bytes, number: int) -> bytes:
+    """How the fragments of a frame name it, in their headers."""
+    return boot[:NAMED_BOOT_BYTES] + number.to_bytes(8, "big")
+
+
+def split_name(name: bytes) -> tuple[bytes, int]:
+    """How the boot begins of which a `fragment_name` speaks, and the frame's number."""
+    return name[:NAMED_BOOT_BYTES], int.from_bytes(name[NAMED_BOOT_BYTES:], "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +147,8 @@ class Fragments(NamedTuple):
     """Bytes of the whole frame."""
     chunks: tuple[bytes, ...]
     """At least one; each is as long as it has to be at its place."""
+    again: bool = False
+    """They were asked for (see `repair`)."""
 
 
 def frame_or_fragment(datagram: bytes) -> bytes | Fragments:
@@ -147,7 +166,7 @@ def frame_or_fragment(datagram: bytes) -> bytes | Fragments:
         if len(datagram) > FRAME_BYTES_MAX:
             raise MalformedDatagram(Refusal.BAD_DATAGRAM)
         return datagram[len(_WHOLE_HEADER) :]
-    if form != _FRAGMENT:
+    if form not in (_FRAGMENT, _AGAIN):
         raise MalformedDatagram(Refusal.BAD_VERSION if form >> 4 != DATAGRAM_VERSION else Refusal.BAD_DATAGRAM)
     return _single_fragment(datagram)
 
@@ -160,7 +179,13 @@ def _single_fragment(datagram: bytes) -> Fragments:
     # For an index beyond the end the rest of the frame is not positive, and no chunk is that short.
     if not _is_plausible(stride, total) or len(chunk) != min(stride, total - index * stride):
         raise MalformedDatagram(Refusal.BAD_DATAGRAM)
-    return Fragments(datagram[_NAME_AT : _FRAGMENT_HEADER.size], index, stride, total, (chunk,))
+    name = datagram[_NAME_AT : _FRAGMENT_HEADER.size]
+    return Fragments(name, index, stride, total, (chunk,), datagram[1] == _AGAIN)
+
+
+def as_repair(fragment: bytes) -> bytes:
+    """The datagram as it goes to who asked for it."""
+    return fragment[:1] + _AGAIN_FORM + fragment[2:]
 
 
 def leading_fragments(run: Run, start: int) -> tuple[Fragments, int] | None:
@@ -224,7 +249,7 @@ def quoted_frame(datagram: bytes) -> Frame | bytes | None:
     frame begins that it is; None if it is neither."""
     if datagram.startswith(_WHOLE_HEADER):
         return datagram[len(_WHOLE_HEADER) :]
-    if len(datagram) < _FRAGMENT_HEADER.size or datagram[:2] != bytes([DATAGRAM_MAGIC, _FRAGMENT]):
+    if len(datagram) < _FRAGMENT_HEADER.size or datagram[0] != DATAGRAM_MAGIC or datagram[1] not in (_FRAGMENT, _AGAIN):
         return None
     *_, boot, number = _FRAGMENT_HEADER.unpack_from(datagram)
     return Frame(boot, number)

@@ -15,14 +15,24 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
-from .datagrams import Fragments, Frame, Run, Source, cut, leading_fragments, quoted_frame
+from .datagrams import (
+    NAMED_BOOT_BYTES,
+    Fragments,
+    Frame,
+    Run,
+    Source,
+    cut,
+    leading_fragments,
+    quoted_frame,
+    split_name,
+)
 from .events import Dropped, DuplicateNode, FrameEvent, PacketReceived, PeerEnded, PeerProven, SendControl, Target
 from .reassembly import Reassembler, Wanted
 from .refusals import Refusal, Refused
-from .repair import SentRuns, request
+from .repair import Allowance, SentRuns, request
 from .repeated import RepeatedFrames
 from .replay import RecentFloor
-from .seal import BOOT_BYTES, EVERYBODY, ClusterSecret, FrameKind, Opener, Sealer, name_of
+from .seal import EVERYBODY, ClusterSecret, FrameKind, Opener, Sealer, name_of
 from .sessions import Answer, Ask, Peers, PeersEffect, Repair, response
 from .suites import Suite
 
@@ -61,12 +71,13 @@ class FrameLayer:
         secret = ClusterSecret(settings.suite, settings.cluster_name, settings.key)
         self._datagram_bytes = settings.datagram_bytes
         self._whole_boot = boot
-        self._boot = int.from_bytes(boot[: BOOT_BYTES // 2], "big")
+        self._boot = int.from_bytes(boot[:NAMED_BOOT_BYTES], "big")
         self._sealer = Sealer(secret, settings.node_id, boot)
         self._opener = Opener(secret)
         self._peers = Peers(settings.node_id, boot, settings.nodes, settings.admit_unlisted, random_bytes)
         self._reassembler = Reassembler(self._is_known)
-        self._sent = SentRuns()
+        self._sent = SentRuns(boot[:NAMED_BOOT_BYTES])
+        self._allowance = Allowance()
         self._repairs_asked = 0
         self._repairs_sent = 0
         self._recent = RecentFloor()
@@ -90,11 +101,13 @@ class FrameLayer:
         """As `seal`, of a packet that is sent again: for a while as the same datagrams, so that a receiver who lost
         some of them before has use for the others.  *name* is the packet's, by which it is known again.
         """
-        datagrams = self._repeated.get(name, self._sealer.counter, now)
-        if datagrams is None:
-            number = self._sealer.counter
-            datagrams = self.seal(payload, now)
-            self._repeated.keep(name, datagrams, number, now)
+        kept = self._repeated.get(name, self._sealer.counter, now)
+        if kept is not None:
+            self._sent.keep(kept.counter, kept.datagrams)
+            return kept.datagrams
+        number = self._sealer.counter
+        datagrams = self.seal(payload, now)
+        self._repeated.keep(name, datagrams, number, now)
         return datagrams
 
     def obituary(self, now: float) -> bytes:
@@ -137,8 +150,7 @@ class FrameLayer:
                 self._datagrams_received += len(fragments.chunks)
                 self._reassemble(fragments, source, now)
             if at >= end:
-                break
-        self._ask_for_repairs(now)
+                return
 
     def receive(self, datagram: bytes, source: Source, now: float) -> None:
         """Take any bytes that arrived; they never raise."""
@@ -163,13 +175,19 @@ class FrameLayer:
         except Refused as refused:
             self._drop(Dropped(refused.refusal, source))
             return
+        self._reassembler.overtaken(source, opened.boot, opened.counter, now)
         self._peers.receive(opened, source, now)
         self._carry_out(self._peers.take_effects(), now)
+
+    def ask_for_missing(self, now: float) -> None:
+        """Ask for the rest of frames, where it is time: once for all that was received at once."""
+        for wanted in self._reassembler.wanted(now):
+            self._ask_for(wanted, now)
 
     def expire(self, now: float) -> None:
         """Do what is due at *now*: repeat challenges, ask for the rest of incomplete frames, give them up."""
         self._reassembler.expire(now)
-        self._ask_for_repairs(now)
+        self.ask_for_missing(now)
         self._peers.expire(now)
         self._carry_out(self._peers.take_effects(), now)
 
@@ -214,8 +232,7 @@ class FrameLayer:
         self._recent.note(number, now)
         self._sealed_bytes += len(payload)
         run = cut(self._sealer.seal(kind, payload, to), self._datagram_bytes, Frame(self._boot, number))
-        if len(run.data) > run.size:
-            self._sent.keep(number, run)
+        self._sent.keep(number, run)
         return run
 
     def _carry_out(self, effects: list[PeersEffect], now: float) -> None:
@@ -242,22 +259,17 @@ class FrameLayer:
         self._events.append(SendControl(effect.to, self._seal(kind, payload, effect.node, now)))
 
     def _is_known(self, name: bytes) -> bool:
-        boot, number = _split(name)
+        boot, number = split_name(name)
         return self._peers.has_spoken(boot, number)
 
-    def _ask_for_repairs(self, now: float) -> None:
-        for wanted in self._reassembler.wanted(now):
-            self._ask_for(wanted, now)
-
     def _ask_for(self, wanted: Wanted, now: float) -> None:
-        boot, number = _split(wanted.name)
+        boot, _ = split_name(wanted.name)
         node = self._peers.believed(boot)
-        if node is None:
+        if node is None or not self._allowance.take(node, now):
             return
         self._repairs_asked += 1
-        payload = request(number, wanted.datagrams, wanted.missing)
         to = self._peers.target(node, wanted.source)
-        self._events.append(SendControl(to, self._seal(FrameKind.REPAIR, payload, node, now)))
+        self._events.append(SendControl(to, self._seal(FrameKind.REPAIR, request(wanted), node, now)))
 
     def _repair(self, to: Target, wanted: bytes) -> None:
         run = self._sent.asked(wanted)
@@ -268,9 +280,3 @@ class FrameLayer:
     def _drop(self, dropped: Dropped) -> None:
         self._dropped[dropped.refusal] += 1
         self._events.append(dropped)
-
-
-def _split(name: bytes) -> tuple[bytes, int]:
-    """Of a frame as fragments name it: how its sender's boot begins, and its number."""
-    half = BOOT_BYTES // 2
-    return name[:half], int.from_bytes(name[half:], "big")

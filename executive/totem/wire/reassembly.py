@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
-from .datagrams import Fragments, Source, frame_or_fragment
+from .datagrams import Fragments, Source, fragment_name, frame_or_fragment
 from .refusals import MalformedDatagram, Refusal
 
-ASSEMBLIES_PER_SOURCE_MAX: Final = 16
-"""Frames of one source that may be incomplete; a sender sends its frames one after the other."""
+ASSEMBLIES_PER_SOURCE_MAX: Final = 128
+"""Frames of one source that may be incomplete: on a bad network those of a visit of the token."""
 
 ASSEMBLIES_MAX: Final = 2048
 """Frames that may be incomplete, all sources together."""
@@ -61,7 +63,12 @@ class _Assembly:
         self.parts = [b""] * self.missing
         """Empty: missing."""
         self.asked = 0
-        self.ask_at = began
+        self.ask_at = began + REPAIR_SECONDS
+
+    @property
+    def repairable(self) -> bool:
+        """So little is missing that its sender is asked for it."""
+        return self.missing <= len(self.parts) * REPAIRED_SHARE_MAX
 
     def add(self, first: int, chunks: tuple[bytes, ...]) -> int:
         """Keep what is not here yet of the consecutive *chunks*; how many bytes that is."""
@@ -95,10 +102,12 @@ class Reassembler:
         self._known = known
         self._assemblies: OrderedDict[_Key, _Assembly] = OrderedDict()
         """Oldest first."""
-        self._per_source: dict[Source, int] = {}
+        self._by_source: dict[Source, dict[bytes, _Assembly]] = {}
+        """The same, each source's oldest first."""
+        self._questions: list[tuple[float, int, _Key]] = []
+        """A heap: when to look whether the rest of a frame is to be asked for; too early at worst."""
+        self._serial = itertools.count()
         self._held = 0
-        self._ask_at = math.inf
-        """No frame is asked for before."""
         self.abandoned = 0
         """Frames given up since the start."""
 
@@ -114,29 +123,28 @@ class Reassembler:
             MalformedDatagram: no datagram of ours, or one that contradicts itself or what came before.
         """
         found = frame_or_fragment(datagram)
-        if isinstance(found, Fragments):
-            return self.take(found, source, now)
-        self._overtaken(source, now)
-        return found
+        return self.take(found, source, now) if isinstance(found, Fragments) else found
 
     def take(self, fragments: Fragments, source: Source, now: float) -> bytes | None:
         """The frame that they complete; None while others are missing.  What is there already is not taken again.
 
         Raises:
-            MalformedDatagram: they contradict what came before, or are all there already, or their frame is known.
+            MalformedDatagram: they contradict what came before, or are all there already, or belong to no frame that
+                can still be completed.
         """
-        name, first, stride, total, chunks = fragments
+        name, first, stride, total, chunks, again = fragments
         key = (source, name)
         assembly = self._assemblies.get(key)
         if assembly is None:
-            if self._known(name):
+            # An answer that came too late must not begin its frame anew: the rest would be asked for, for ever.
+            if again or self._known(name):
                 raise MalformedDatagram(Refusal.DUPLICATE_FRAGMENT)
-            self._overtaken(source, now)
             if sum(map(len, chunks)) == total:
                 return b"".join(chunks)
             assembly = self._begin(key, total, stride, now)
         elif (assembly.total, assembly.stride) != (total, stride):
             raise MalformedDatagram(Refusal.BAD_DATAGRAM)
+        was_repairable = assembly.repairable
         added = assembly.add(first, chunks)
         if not added:
             raise MalformedDatagram(Refusal.DUPLICATE_FRAGMENT)
@@ -144,22 +152,42 @@ class Reassembler:
         if assembly.missing == 0:
             self._forget(key)
             return b"".join(assembly.parts)
+        if assembly.asked and assembly.repairable and not was_repairable:
+            # The ring has sent it again, and some of that was lost, too.
+            assembly.asked = 0
+            self._look_at(key, now)
         assembly.wait(now)
-        self._ask_at = min(self._ask_at, assembly.ask_at)
         while self._held > ASSEMBLY_BYTES_MAX:
             self._abandon(self._oldest_of(self._heaviest()))
         return None
 
+    def overtaken(self, source: Source, boot: bytes, number: int, now: float) -> None:
+        """A frame that is proven to be of this *boot* is here: what is missing of its earlier ones is lost."""
+        incomplete = self._by_source.get(source)
+        if incomplete is None:
+            return
+        first, name = fragment_name(boot, 0), fragment_name(boot, number)
+        for other, assembly in incomplete.items():
+            if not assembly.asked and assembly.ask_at > now and first <= other < name:
+                assembly.ask_at = now
+                self._look_at((source, other), now)
+
     def wanted(self, now: float) -> list[Wanted]:
         """What is to be asked for now."""
-        if now < self._ask_at:
-            return []
-        found = [
-            Wanted(source, name, len(assembly.parts), missing)
-            for (source, name), assembly in self._assemblies.items()
-            if assembly.ask_at <= now and (missing := tuple(self._ask(assembly, now)))
-        ]
-        self._ask_at = min((each.ask_at for each in self._assemblies.values()), default=math.inf)
+        found = []
+        while self._questions and self._questions[0][0] <= now:
+            key = heapq.heappop(self._questions)[2]
+            assembly = self._assemblies.get(key)
+            if assembly is None or assembly.ask_at == math.inf:
+                continue
+            if assembly.ask_at <= now:
+                assembly.asked += 1
+                assembly.wait(now)
+                if assembly.repairable:
+                    missing = tuple(index for index, part in enumerate(assembly.parts) if not part)
+                    found.append(Wanted(*key, len(assembly.parts), missing))
+            if assembly.ask_at != math.inf:
+                self._look_at(key, assembly.ask_at)
         return found
 
     def expire(self, now: float) -> None:
@@ -174,38 +202,29 @@ class Reassembler:
         """When `expire` or `wanted` have something to do."""
         if not self._assemblies:
             return None
-        return min(self._ask_at, next(iter(self._assemblies.values())).began + ASSEMBLY_SECONDS)
-
-    def _overtaken(self, source: Source, now: float) -> None:
-        """Something else comes from there: what is missing of earlier frames is lost."""
-        if source in self._per_source:
-            for key, assembly in self._assemblies.items():
-                if key[0] == source and not assembly.asked:
-                    assembly.ask_at = self._ask_at = now
-
-    def _ask(self, assembly: _Assembly, now: float) -> Iterator[int]:
-        """Indices of what it lacks, if that is still worth a question."""
-        assembly.asked += 1
-        assembly.wait(now)
-        if assembly.missing <= len(assembly.parts) * REPAIRED_SHARE_MAX:
-            yield from (index for index, part in enumerate(assembly.parts) if not part)
+        end = next(iter(self._assemblies.values())).began + ASSEMBLY_SECONDS
+        return min(end, self._questions[0][0]) if self._questions else end
 
     def _begin(self, key: _Key, total: int, stride: int, now: float) -> _Assembly:
-        source, _ = key
-        if self._per_source.get(source, 0) >= ASSEMBLIES_PER_SOURCE_MAX:
+        source, name = key
+        if len(self._by_source.get(source, ())) >= ASSEMBLIES_PER_SOURCE_MAX:
             self._abandon(self._oldest_of(source))
         elif len(self._assemblies) >= ASSEMBLIES_MAX:
             self._abandon(self._oldest_of(self._heaviest()))
         assembly = _Assembly(total, stride, now)
         self._assemblies[key] = assembly
-        self._per_source[source] = self._per_source.get(source, 0) + 1
+        self._by_source.setdefault(source, {})[name] = assembly
+        self._look_at(key, assembly.ask_at)
         return assembly
 
+    def _look_at(self, key: _Key, when: float) -> None:
+        heapq.heappush(self._questions, (when, next(self._serial), key))
+
     def _heaviest(self) -> Source:
-        return max(self._per_source, key=self._per_source.__getitem__)
+        return max(self._by_source, key=lambda source: len(self._by_source[source]))
 
     def _oldest_of(self, source: Source) -> _Key:
-        return next(key for key in self._assemblies if key[0] == source)
+        return source, next(iter(self._by_source[source]))
 
     def _abandon(self, key: _Key) -> None:
         self._forget(key)
@@ -214,7 +233,9 @@ class Reassembler:
     def _forget(self, key: _Key) -> None:
         assembly = self._assemblies.pop(key)
         self._held -= assembly.held
-        source, _ = key
-        self._per_source[source] -= 1
-        if not self._per_source[source]:
-            del self._per_source[source]
+        source, name = key
+        del self._by_source[source][name]
+        if not self._by_source[source]:
+            del self._by_source[source]
+        if not self._assemblies:
+            self._questions.clear()

@@ -19,9 +19,12 @@ REPEATED_FRAMES_MAX: Final = 16
 """Frames that are kept for it, 4 MiB at the most; the one that was sealed first goes."""
 
 
-class _Kept(NamedTuple):
+class Kept(NamedTuple):
+    """What was sealed."""
+
     datagrams: Run
     counter: int
+    """Of the frame."""
     since: float
 
 
@@ -29,18 +32,18 @@ class RepeatedFrames:
     """What was sealed to be sent again, by the name that its sender has for it."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
 
-    def get(self, name: Hashable, counter: int, now: float) -> Run | None:
-        """Its datagrams, if they are still good when the next frame to be sealed is *counter*."""
+    def get(self, name: Hashable, counter: int, now: float) -> Kept | None:
+        """What was kept of it, if that is still good when the next frame to be sealed is *counter*."""
         kept = self._kept.get(name)
         if kept is None or now > kept.since + REPEATED_SECONDS or counter > kept.counter + REPEATED_COUNTERS:
             return None
-        return kept.datagrams
+        return kept
 
     def keep(self, name: Hashable, datagrams: Run, counter: int, now: float) -> None:
         """It was sealed as the frame *counter*."""
         self._kept.pop(name, None)
-        self._kept[name] = _Kept(datagrams, counter, now)
+        self._kept[name] = Kept(datagrams, counter, now)
         if len(self._kept) > REPEATED_FRAMES_MAX:
             self._kept.popitem(last=False)

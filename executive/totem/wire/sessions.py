@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from .datagrams import Source
+from .datagrams import NAMED_BOOT_BYTES, Source
 from .events import Dropped, DuplicateNode, PacketReceived, PeerEnded, PeerProven, Target
 from .packets import NODES_MAX
 from .refusals import Refusal
@@ -142,6 +142,8 @@ class Peers:
         self._peers: dict[int, _Peer] = {}
         self._asked: dict[int, _Peer] = {}
         """Those with an open challenge."""
+        self._believed: dict[bytes, int] = {}
+        """First half of a believed boot -> its node."""
         self._namesake = _Peer()
         self._pending_bytes = 0
         self._effects: list[PeersEffect] = []
@@ -153,6 +155,7 @@ class Peers:
         if not self._admit_unlisted:
             for gone in sorted(self._peers.keys() - self._listed):
                 self._close(gone, self._peers[gone])
+                self._believed.pop(self._peers[gone].boot[:NAMED_BOOT_BYTES], None)
                 del self._peers[gone]
 
     def greet(self, now: float) -> None:
@@ -187,8 +190,8 @@ class Peers:
             self._close(frame.sender, peer)
 
     def believed(self, boot: bytes) -> int | None:
-        """The node whose believed boot begins so."""
-        return next((node for node, peer in self._peers.items() if peer.boot and peer.boot.startswith(boot)), None)
+        """The node whose believed boot begins so: with the half of it that fragments name."""
+        return self._believed.get(boot)
 
     def has_spoken(self, boot: bytes, counter: int) -> bool:
         """Whether this frame of the believed boot that begins so has been received, or is too old to be."""
@@ -260,6 +263,7 @@ class Peers:
             self._drop(Refusal.RETIRED_BOOT if known else Refusal.UNPROVEN_FRAME, source)
         else:
             peer.retired.append(peer.boot)
+            self._believed.pop(peer.boot[:NAMED_BOOT_BYTES], None)
             peer.boot = b""
             self._effects.append(PeerEnded(frame.sender, frame.boot))
 
@@ -335,7 +339,9 @@ class Peers:
         restarted = bool(peer.boot or peer.retired)
         if peer.boot:
             peer.retired.append(peer.boot)
+            self._believed.pop(peer.boot[:NAMED_BOOT_BYTES], None)
         peer.boot = response_frame.boot
+        self._believed[peer.boot[:NAMED_BOOT_BYTES]] = response_frame.sender
         peer.window = ReplayWindow(floor)
         peer.window.accept(response_frame.counter)
         self._effects.append(PeerProven(response_frame.sender, peer.boot, restarted))

@@ -15,14 +15,16 @@ from totemd.executive.totem.wire.datagrams import (
     FRAGMENT_BYTES_MIN,
     FRAGMENT_OVERHEAD_BYTES,
     FRAME_BYTES_MAX,
+    NAMED_BOOT_BYTES,
     Frame,
     Run,
     cut,
+    fragment_name,
     leading_fragments,
 )
 from totemd.executive.totem.wire.events import PacketReceived
 from totemd.executive.totem.wire.packing import Part, pack, unpack
-from totemd.executive.totem.wire.reassembly import ASSEMBLIES_PER_SOURCE_MAX, Reassembler
+from totemd.executive.totem.wire.reassembly import ASSEMBLIES_PER_SOURCE_MAX, Reassembler, Wanted
 from totemd.executive.totem.wire.refusals import Refused
 from totemd.executive.totem.wire.repair import SentRuns, request
 from totemd.executive.totem.wire.seal import ClusterSecret, FrameKind, OpenedFrame, Opener, Sealer
@@ -145,12 +147,12 @@ def _check_run(data: bytes) -> bool:
 
 
 def _questions() -> Iterator[bytes]:
-    yield request(1, 5, [0, 4])
-    yield request(1, 5, range(5))
+    for missing in ((0, 4), tuple(range(5))):
+        yield request(Wanted(HERE, fragment_name(BOOT, 1), 5, missing))
 
 
 def _check_question(data: bytes) -> bool:
-    sent = SentRuns()
+    sent = SentRuns(BOOT[:NAMED_BOOT_BYTES])
     sent.keep(1, Run(bytes(901), 200))
     answer = sent.asked(data)
     assert answer is None or (0 < len(answer) <= 5 and len(answer.data) <= 901)

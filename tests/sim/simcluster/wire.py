@@ -171,6 +171,7 @@ class SealedWire:
             datagram = content.content if isinstance(content, Damaged) else content
             assert isinstance(datagram, bytes)
             self._frames.receive(datagram, (str(sender), PORT), now)
+        self._frames.ask_for_missing(now)
         return self._take()
 
     def expire(self, now: float) -> list[Received]:

@@ -235,7 +235,7 @@ def test_what_is_no_datagram_is_told_apart() -> None:
     assert reassembler.receive(good, HERE, 0.0) is None
     for bad in (
         *(b"", b"\x54", good[:20], good[:26]),
-        b"\x54\x12" + good[2:],  # a form that there is not
+        b"\x54\x13" + good[2:],  # a form that there is not
         fragment(1, 200, 500, bytes(199)),
         fragment(1, 200, 500, bytes(201)),
         fragment(2, 200, 500, bytes(200)),
@@ -286,7 +286,7 @@ def test_many_sources_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = cut(frame_of(2000), MTU, Frame(7, 1))
     for port in range(1000):
         reassembler.receive(first, ("192.0.2.1", port), 0.0)
-    assert len(reassembler._assemblies) == len(reassembler._per_source) == 50
+    assert len(reassembler._assemblies) == len(reassembler._by_source) == 50
     assert reassembler.abandoned == 950
 
 

@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 from framewire import Wire, address, started
 from hypothesis import given
 from hypothesis import strategies as st
-from totemd.executive.totem.wire.datagrams import FRAGMENTS_MAX, Run
+from totemd.executive.totem.wire.datagrams import FRAGMENTS_MAX, Run, as_repair, fragment_name
 from totemd.executive.totem.wire.events import Dropped, SendControl
-from totemd.executive.totem.wire.reassembly import REPAIR_SECONDS, REPAIRS_MAX
+from totemd.executive.totem.wire.reassembly import (
+    ASSEMBLIES_PER_SOURCE_MAX,
+    REPAIR_SECONDS,
+    REPAIRS_MAX,
+    Wanted,
+)
 from totemd.executive.totem.wire.refusals import Refusal
-from totemd.executive.totem.wire.repair import KEPT_BYTES_MAX, SentRuns, request
+from totemd.executive.totem.wire.repair import (
+    KEPT_BYTES_MAX,
+    QUESTIONS_AT_ONCE_MAX,
+    QUESTIONS_PER_SECOND_MAX,
+    Allowance,
+    SentRuns,
+)
+from totemd.executive.totem.wire.repair import request as encode
 from totemd.executive.totem.wire.suites import Suite
 
 SIZE = 20_000
 """Bytes of a packet; 14 datagrams."""
+
+BOOT = b"all of a boot's.."
+
+
+def request(number: int, datagrams: int, missing: Iterable[int]) -> bytes:
+    return encode(Wanted(address(1), fragment_name(BOOT, number), datagrams, tuple(missing)))
+
+
+def kept() -> SentRuns:
+    return SentRuns(BOOT[:8])
+
 
 PAYLOAD = random.Random(1).randbytes(SIZE)
 
@@ -29,6 +52,7 @@ def arrive(wire: Wire, to: int, datagrams: Sequence[bytes], lost: set[int], now:
         if index not in lost:
             run.append(datagram)
     wire.layers[to].receive_run(Run(b"".join(run), size), address(1), now)
+    wire.layers[to].ask_for_missing(now)
 
 
 def questions(wire: Wire, node: int) -> list[SendControl]:
@@ -119,9 +143,9 @@ def test_a_frame_that_is_here_is_not_begun_again_by_its_parts() -> None:
 
 
 def test_what_a_sender_keeps_is_bounded() -> None:
-    sent, run = SentRuns(), Run(bytes(256 * 1024), 1400)
-    kept = KEPT_BYTES_MAX // len(run.data)
-    for number in range(kept + 5):
+    sent, run = kept(), Run(bytes(256 * 1024), 1400)
+    room = KEPT_BYTES_MAX // len(run.data)
+    for number in range(room + 5):
         sent.keep(number, run)
     everything = range(len(run))
     assert [sent.asked(request(number, len(run), everything)) is None for number in (4, 5)] == [True, False]
@@ -132,11 +156,11 @@ def test_exactly_what_is_asked_for_is_sent(data: st.DataObject) -> None:
     size = data.draw(st.integers(154, 300))
     run = Run(random.Random(size).randbytes(data.draw(st.integers(size + 1, 5000))), size)
     missing = data.draw(st.sets(st.integers(0, len(run) - 1), min_size=1))
-    sent = SentRuns()
+    sent = kept()
     sent.keep(7, run)
     answer = sent.asked(request(7, len(run), missing))
     datagrams = list(run)
-    assert answer is not None and list(answer) == [datagrams[index] for index in sorted(missing)]
+    assert answer is not None and list(answer) == [as_repair(datagrams[index]) for index in sorted(missing)]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +178,7 @@ def test_exactly_what_is_asked_for_is_sent(data: st.DataObject) -> None:
     ids=["empty", "short", "nothing", "fewer", "unknown", "longer", "beyond", "too many"],
 )
 def test_what_is_no_question_is_not_answered(payload: bytes) -> None:
-    sent = SentRuns()
+    sent = kept()
     sent.keep(7, Run(bytes(5 * 200), 200))
     assert sent.asked(request(7, 5, [0])) is not None
     assert sent.asked(payload) is None
@@ -162,7 +186,78 @@ def test_what_is_no_question_is_not_answered(payload: bytes) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_answered_or_not(payload: bytes) -> None:
-    sent = SentRuns()
+    sent = kept()
     sent.keep(0, Run(bytes(1000), 200))
     answer = sent.asked(payload)
     assert answer is None or 0 < len(answer) <= 5
+
+
+def test_a_restarted_sender_does_not_answer_for_the_boot_before() -> None:
+    sent = SentRuns(b"another.")
+    sent.keep(7, Run(bytes(1000), 200))
+    assert sent.asked(request(7, 5, [0])) is None
+
+
+def test_a_run_that_goes_out_again_is_kept_again_and_counted_once() -> None:
+    sent, run = kept(), Run(bytes(KEPT_BYTES_MAX // 4), 1400)
+    for number in (1, 2, 3, 4, 1, 5):
+        sent.keep(number, run)
+    answered = [number for number in range(1, 6) if sent.asked(request(number, len(run), [0]))]
+    assert answered == [1, 3, 4, 5]
+
+
+@pytest.mark.parametrize("frames", [17, 100, 200])
+def test_questions_and_answers_come_to_an_end_by_themselves(frames: int) -> None:
+    """Of frames of two datagrams one is missing; an answer used to begin a frame that had made room for another."""
+    wire = started()
+    for _ in range(frames):
+        wire.layers[2].receive_run(Run.of(next(iter(wire.layers[1].seal(bytes(2000), 1.0)))), address(1), 1.0)
+    now = 1.0
+    while (deadline := wire.layers[2].next_deadline()) is not None:
+        now = deadline
+        wire.layers[2].expire(now)
+        wire.deliver_control(2, now)
+    assert now <= 1.0 + REPAIR_SECONDS * 2
+    assert len(wire.packets(2)) == min(frames, ASSEMBLIES_PER_SOURCE_MAX)
+    assert wire.layers[2].counters()["repairs_asked"] <= ASSEMBLIES_PER_SOURCE_MAX
+
+
+def test_answers_that_come_after_the_end_begin_nothing() -> None:
+    wire = started()
+    arrive(wire, 2, list(wire.layers[1].seal(bytes(2000), 1.0)), {1})
+    wire.layers[2].expire(1.0 + REPAIR_SECONDS)
+    (question,) = questions(wire, 2)
+    wire.layers[2].expire(3.0)
+    wire.layers[1].receive_run(question.datagrams, address(2), 3.0)
+    (answer,) = questions(wire, 1)
+    wire.layers[2].receive_run(answer.datagrams, address(1), 3.0)
+    assert wire.layers[2].next_deadline() is None
+
+
+def test_what_nobody_has_sealed_makes_nobody_ask_early() -> None:
+    wire = started()
+    arrive(wire, 2, list(wire.layers[1].seal(PAYLOAD, 1.0)), {5})
+    wire.layers[2].receive(b"T\x10forged", address(1), 1.0)
+    wire.layers[2].ask_for_missing(1.0)
+    assert questions(wire, 2) == []
+
+
+def test_who_lacked_most_and_got_more_may_ask_again() -> None:
+    """The ring has sent the frame again as the same datagrams."""
+    wire = started()
+    datagrams = list(wire.layers[1].seal_repeated("name", PAYLOAD, 1.0))
+    arrive(wire, 2, datagrams, set(range(10)))
+    for step in range(20):
+        wire.layers[2].expire(1.0 + step * REPAIR_SECONDS)
+    assert questions(wire, 2) == []
+    arrive(wire, 2, list(wire.layers[1].seal_repeated("name", PAYLOAD, 1.1)), {4}, 1.1)
+    wire.layers[2].expire(1.1 + REPAIR_SECONDS)
+    wire.deliver_control(2, 1.1 + REPAIR_SECONDS)
+    assert wire.packets(2) == [PAYLOAD]
+
+
+def test_questions_have_a_rate() -> None:
+    allowance = Allowance()
+    asked = sum(allowance.take(1, step / 10_000) for step in range(20_000))
+    assert asked == pytest.approx(QUESTIONS_AT_ONCE_MAX + 2 * QUESTIONS_PER_SECOND_MAX, abs=2)
+    assert allowance.take(2, 0.0), "of each node"
