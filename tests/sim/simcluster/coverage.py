@@ -62,6 +62,11 @@ REQUIRED = (
     "pause.detected",
     "pause.short",
     "inbox.overflow",
+    "frames.repairs_asked",
+    "frames.repairs_sent",
+    "frames.dropped_duplicate_fragment",
+    "frames.dropped_incomplete_frame",
+    "frames.dropped_replayed_frame",
 )
 """Counters that a batch of a thousand runs of the mixed profile must not leave at zero."""
 

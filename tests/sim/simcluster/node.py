@@ -201,6 +201,7 @@ class Node:
         """Add the core's counters, and which cells of the reaction table were used, to the coverage."""
         if self.ring is not None:
             self._world.coverage.update(self.ring.counters)
+            self._world.coverage.update({f"frames.{name}": times for name, times in self._wire.counters().items()})
             self.ring.counters.clear()
         for (state, kind), times in self._cells.items():
             self._world.coverage[f"cell.{state.value}.{kind.__name__}"] += times

@@ -77,6 +77,9 @@ class Wire(Protocol):
     def reborn(self) -> None:
         """Another life begins."""
 
+    def counters(self) -> dict[str, int]:
+        """What happened so far."""
+
 
 class OpenWire:
     """Packets as they are, or their bytes."""
@@ -122,6 +125,10 @@ class OpenWire:
     def reborn(self) -> None:
         """It means nothing any more."""
         self._epitaph.void = True
+
+    def counters(self) -> dict[str, int]:
+        """Nothing."""
+        return {}
 
 
 def _survive(damaged: object) -> None:
@@ -189,6 +196,10 @@ class SealedWire:
 
     def reborn(self) -> None:
         """The sessions of the others will notice."""
+
+    def counters(self) -> dict[str, int]:
+        """Those of the frame layer."""
+        return self._frames.counters()
 
     def _take(self) -> list[Received]:
         received = []
