@@ -128,7 +128,7 @@ class GroupHistory:
     completions: dict[tuple[RingKey, int], dict[Place | None, int]] = field(default_factory=dict)
     """Exchange -> places where it was complete, each with one of the nodes."""
     news: dict[tuple[RingKey, int], int] = field(default_factory=dict)
-    """A ring's first, second … start or end of a service -> sequence number of the frame that tells of it."""
+    """A ring's first, second … start or end of a service, while it stands -> sequence number of the frame of it."""
     violations: list[Violation] = field(default_factory=list)
     """What was seen to be wrong while it happened."""
 

@@ -83,7 +83,8 @@ class PlacedStream(OrderedStream):
         before = self._roster.news
         super().deliver(message)
         if self._roster.news != before:
-            self._machine.news_at(ring_key(message.ring), self._roster.news, message.position)
+            ring, late = ring_key(message.ring), message.in_transitional
+            self._machine.news_at(ring, self._roster.news, message.position, in_transitional=late)
 
 
 class StreamServices:

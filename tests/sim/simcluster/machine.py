@@ -37,6 +37,8 @@ class Machine:
         self._totem: StreamServices | None = None
         self._lives = 0
         self._posts: list[Post] = []
+        self._news: dict[tuple[RingKey, int], int] = {}
+        """A ring's first, second … start or end of a service -> sequence number of the frame that told of it here."""
 
     # -- power
 
@@ -202,15 +204,17 @@ class Machine:
         self.groups.completions.setdefault((ring, position), {}).setdefault(place, self.node_id)
         self.count("group.exchange" if position == 0 else "group.exchange_of_a_service")
 
-    def news_at(self, ring: RingKey, number: int, position: int) -> None:
-        """The ring's start or end of a service with this *number* is in this frame."""
-        known = self.groups.news.setdefault((ring, number), position)
+    def news_at(self, ring: RingKey, number: int, position: int, *, in_transitional: bool) -> None:
+        """The ring's start or end of a service with this *number* is in this frame here."""
+        self._news[ring, number] = position
+        # After a ring's end each part of it may count on from what its members have.
+        known = position if in_transitional else self.groups.news.setdefault((ring, number), position)
         if known != position:
             self.complain("G8", f"start or end {number} of a service on {ring} is at {position}, elsewhere at {known}")
 
     def news_position(self, ring: RingKey, number: int) -> int:
-        """Where that is."""
-        return self.groups.news[ring, number]
+        """Where that was here."""
+        return self._news[ring, number]
 
     def saw(self, pid: int, group: str, seen: Seen) -> None:
         """A client read an event."""
