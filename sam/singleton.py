@@ -143,12 +143,12 @@ class Singleton:
         for timer in (self._timer, self._looking):
             if timer is not None:
                 timer.cancel()
-        if self._enlisting is not None:
-            self._enlisting.cancel()
         self._loop.remove_reader(self._guard.fileno())
         self._guard.close()
         if self._leaving is not None:
             await self._leaving
+        if self._enlisting is not None:
+            self._enlisting.cancel()
         if self._connection is not None:
             self._connection.close()
 
@@ -178,9 +178,11 @@ class Singleton:
             self._refused(error)
 
     async def _withdraw(self) -> None:
-        if self._connection is not None and self._enlisted:
-            with contextlib.suppress(TotemdError, TimeoutError):
-                async with asyncio.timeout(LAST_WORD_SECONDS):
+        with contextlib.suppress(TotemdError, TimeoutError):
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                if self._enlisting is not None:
+                    await asyncio.wait([self._enlisting])  # who has asked to stand in line may stand there by now
+                if self._connection is not None and self._enlisted:
                     await self._connection.request(Withdraw(0))
 
     def _look(self) -> None:

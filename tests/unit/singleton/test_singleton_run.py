@@ -35,6 +35,8 @@ class Led:
         self.folder = folder
         self.heard: asyncio.Queue[Any] = asyncio.Queue()
         self.session: Session | None = None
+        self.unanswered: list[int] | None = None
+        """Requests to be in the line, if they are kept back."""
         self.sam_run: asyncio.subprocess.Process | None = None
         self.server: Server[Any] = Server(folder / "sam.sock", sam.TO_SAM | sam_singleton.TO_SAM, self, node_id=1)
 
@@ -53,6 +55,10 @@ class Led:
                 self.server.send(session, sam.Registered(request, name))
             case sam.Ended(request):
                 self.server.send(session, Done(request))
+            case Enlist(request) if self.unanswered is not None:
+                self.session = session
+                self.unanswered.append(request)
+                self.heard.put_nowait(message)
             case Enlist(request) | Yielded(request) | Withdraw(request):
                 self.session = session if isinstance(message, Enlist) else self.session
                 self.server.send(session, Done(request))
@@ -187,3 +193,24 @@ async def test_standing_by_it_ends_when_it_is_asked_to() -> None:
         await one.hear(Withdraw)
         assert await one.sam_run.wait() == 128 + signal.SIGTERM
         assert not (one.folder / "witness").exists()
+
+
+@in_a_loop
+async def test_who_is_asked_to_end_while_it_gets_in_line_leaves_it() -> None:
+    async with led() as one:
+        one.unanswered = []
+        await one.start(program=OBEDIENT)
+        assert one.sam_run is not None
+        one.sam_run.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(SECONDS):
+            while pending(one.sam_run.pid) >> signal.SIGTERM - 1 & 1:
+                await asyncio.sleep(0.01)
+        one.order(Done(one.unanswered[0]))
+        await one.hear(Withdraw)
+        assert await one.sam_run.wait() == 128 + signal.SIGTERM
+
+
+def pending(pid: int) -> int:
+    """Signals that the process has not read."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status["ShdPnd"], 16) | int(status["SigPnd"], 16)
