@@ -114,14 +114,19 @@ def main() -> None:
     extra: dict[str, Value] = dict(each.split("=", 1) for each in options.set)
     with Cluster(options.nodes, options=extra) as cluster, Members(cluster) as members:
         report = {"machine": machine(), "nodes": options.nodes, **measure(cluster, members, options)}
-    if options.peer:
-        report["peer"] = peer_report(options.peer)
     for what, by_rate in report["shares"].items():
         say(f"{what}: " + ", ".join(f"{100 * share:.0f} % at {rate} % loss" for rate, share in by_rate.items()))
-    text = json.dumps(report, indent=1)
-    if options.json:
-        options.json.write_text(text + "\n")
-    print(text)
+    save(report, options.json)
+    if options.peer:
+        report["peer"] = peer_report(options.peer)
+        save(report, options.json)
+    print(json.dumps(report, indent=1))
+
+
+def save(report: dict[str, Any], path: Path | None) -> None:
+    """Write what is known so far: the peer's part takes long, and may fail."""
+    if path is not None:
+        path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

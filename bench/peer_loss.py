@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def measure(system: Corosync, rate: float, seconds: float, floods: Samples) -> None:
-    """Every size once; a flood that does not come to an end is said, and counts as 0."""
+    """Every size once; a flood that does not come to an end under loss is said, and counts as 0."""
     try:
         system.up(NODES)
         for size in SIZES:
@@ -48,6 +48,8 @@ def measure(system: Corosync, rate: float, seconds: float, floods: Samples) -> N
             try:
                 figure = system.measure(Cell(What.ONE, size), Effort(seconds))["messages_per_second"]
             except BenchError as error:
+                if not rate:
+                    raise  # nothing could be a share of that
                 words = f" ({error})"
             floods[f"{size} B"][f"{rate:g}"].append(figure)
             print(f"{system.name}, loss {rate:g} %, {size} B: {figure:.0f}/s{words}", file=sys.stderr, flush=True)

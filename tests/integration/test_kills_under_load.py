@@ -55,12 +55,12 @@ def test_what_is_missing_is_told_and_nothing_comes_twice(
         assert repeated(messages[node]) == []  # type: ignore[arg-type]
         assert sum(each[0] == "r" for each in log) == (3 if node == VICTIM else 0)
         check_gaps(log, own=node)
+        for missing, told in missing_of_its_own(log, own=node):
+            assert missing == told
         for other in messages.values():
             assert common_order_agrees(messages[node], other)  # type: ignore[arg-type]
     common = min(len(messages[2]), len(messages[3]))
     assert messages[2][-common:] == messages[3][-common:], "who was not away has everything since it joined"
-    for missing, told in missing_of_its_own(logs[VICTIM]):
-        assert missing == told
 
 
 def check_gaps(log: list[Event], own: int) -> None:
@@ -79,12 +79,12 @@ def check_gaps(log: list[Event], own: int) -> None:
                 expected.clear()
 
 
-def missing_of_its_own(log: list[Event]) -> Iterator[tuple[int, int]]:
-    """How many own messages did not come back, and how many were said to, between two that did."""
+def missing_of_its_own(log: list[Event], own: int) -> Iterator[tuple[int, int]]:
+    """How many own messages did not come back, and how many were said to, before each that did and at the end."""
     last, told = -1, 0
     for event in log:
         if event[0] == "r":
             told += event[1]  # On a busy machine one absence may follow another before anything comes back.
-        elif event[:2] == ["m", VICTIM]:
-            yield event[2] - last - 1, told
-            last, told = event[2], 0
+        elif event[:2] == ["m", own] or event[0] == "e":
+            yield event[-1] - last - 1, told
+            last, told = event[-1], 0

@@ -3,6 +3,7 @@
 ```
 seal(packet)  ─ seal ─ cut ──► a run of datagrams for any number of receivers
 receive_run(run) ─ reassemble ─ open ─ prove the sender, drop replays ──► take_events()
+                       └─ ask_for_missing() ──► take_events(): what was lost of a frame comes again
 ```
 
 Pure: time and random bytes come in, what is to be done comes out.
@@ -57,8 +58,8 @@ class FrameSettings:
 class FrameLayer:
     """Sealing, sessions and datagrams of one process.
 
-    After each call of `receive`, `expire` or `greet` (or a batch of them) the caller acts on `take_events`, and looks
-    at `next_deadline`.
+    After each call of `receive` (or a batch of them) the caller calls `ask_for_missing`.  After that, `expire` or
+    `greet` it acts on `take_events`, and looks at `next_deadline`.
     """
 
     def __init__(self, settings: FrameSettings, boot: bytes, random_bytes: Callable[[int], bytes]) -> None:
@@ -248,8 +249,8 @@ class FrameLayer:
                     self._control(effect, FrameKind.RESPONSE, response(effect.challenge, floor), now)
                 case Dropped():
                     self._drop(effect)
-                case Repair(to=to, request=wanted):
-                    self._repair(to, wanted)
+                case Repair(to=to, payload=payload):
+                    self._repair(to, payload)
                 case PeerProven() | PeerEnded() | DuplicateNode():
                     self._events.append(effect)
                 case _:
@@ -271,8 +272,8 @@ class FrameLayer:
         to = self._peers.target(node, wanted.source)
         self._events.append(SendControl(to, self._seal(FrameKind.REPAIR, request(wanted), node, now)))
 
-    def _repair(self, to: Target, wanted: bytes) -> None:
-        run = self._sent.asked(wanted)
+    def _repair(self, to: Target, payload: bytes) -> None:
+        run = self._sent.asked(payload)
         if run is not None:
             self._repairs_sent += len(run)
             self._events.append(SendControl(to, run))

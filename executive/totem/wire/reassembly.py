@@ -63,7 +63,9 @@ class _Assembly:
         self.parts = [b""] * self.missing
         """Empty: missing."""
         self.asked = 0
+        """How often its sender was asked for the rest."""
         self.ask_at = began + REPAIR_SECONDS
+        """When it is next; infinite: not any more."""
 
     @property
     def repairable(self) -> bool:
@@ -104,7 +106,7 @@ class Reassembler:
         """Oldest first."""
         self._by_source: dict[Source, dict[bytes, _Assembly]] = {}
         """The same, each source's oldest first."""
-        self._questions: list[tuple[float, int, _Key]] = []
+        self._looks: list[tuple[float, int, _Key]] = []
         """A heap: when to look whether the rest of a frame is to be asked for; too early at worst."""
         self._serial = itertools.count()
         self._held = 0
@@ -175,8 +177,8 @@ class Reassembler:
     def wanted(self, now: float) -> list[Wanted]:
         """What is to be asked for now."""
         found = []
-        while self._questions and self._questions[0][0] <= now:
-            key = heapq.heappop(self._questions)[2]
+        while self._looks and self._looks[0][0] <= now:
+            key = heapq.heappop(self._looks)[2]
             assembly = self._assemblies.get(key)
             if assembly is None or assembly.ask_at == math.inf:
                 continue
@@ -203,7 +205,7 @@ class Reassembler:
         if not self._assemblies:
             return None
         end = next(iter(self._assemblies.values())).began + ASSEMBLY_SECONDS
-        return min(end, self._questions[0][0]) if self._questions else end
+        return min(end, self._looks[0][0]) if self._looks else end
 
     def _begin(self, key: _Key, total: int, stride: int, now: float) -> _Assembly:
         source, name = key
@@ -218,7 +220,7 @@ class Reassembler:
         return assembly
 
     def _look_at(self, key: _Key, when: float) -> None:
-        heapq.heappush(self._questions, (when, next(self._serial), key))
+        heapq.heappush(self._looks, (when, next(self._serial), key))
 
     def _heaviest(self) -> Source:
         return max(self._by_source, key=lambda source: len(self._by_source[source]))
@@ -238,4 +240,4 @@ class Reassembler:
         if not self._by_source[source]:
             del self._by_source[source]
         if not self._assemblies:
-            self._questions.clear()
+            self._looks.clear()

@@ -26,7 +26,7 @@ class Refusal(enum.StrEnum):
     BAD_DATAGRAM = "bad_datagram"
     """A datagram that is cut short, or whose counts and lengths contradict each other."""
     DUPLICATE_FRAGMENT = "duplicate_fragment"
-    """A fragment that is there already."""
+    """A fragment that is there already, as is its frame, or that was asked for and came too late to be of use."""
     INCOMPLETE_FRAME = "incomplete_frame"
     """Fragments whose frame was never completed, for want of time or room."""
 

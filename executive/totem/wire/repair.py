@@ -22,11 +22,11 @@ from .reassembly import Wanted
 KEPT_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of frames that a sender keeps to repair them; the oldest goes."""
 
-QUESTIONS_PER_SECOND_MAX: Final = 2_000
-"""How often one node is asked, in the long run: anybody can make up the beginning of a frame."""
+REQUESTS_PER_SECOND_MAX: Final = 2_000
+"""Requests to one node in the long run: anybody can make up the beginning of a frame."""
 
-QUESTIONS_AT_ONCE_MAX: Final = 512
-"""And how often within a moment."""
+REQUESTS_AT_ONCE_MAX: Final = 512
+"""And within a moment."""
 
 _REQUEST: Final = struct.Struct(">8sQH")
 
@@ -74,16 +74,16 @@ class SentRuns:
 
 
 class Allowance:
-    """How many questions each node may still be asked."""
+    """How many requests each node may still get."""
 
     def __init__(self) -> None:
         self._left: dict[int, tuple[float, float]] = {}
-        """Node -> questions, as of when."""
+        """Node -> requests that are left, as of when."""
 
     def take(self, node: int, now: float) -> bool:
         """Whether it may be asked now; if so, one less is left."""
-        questions, since = self._left.get(node, (float(QUESTIONS_AT_ONCE_MAX), now))
-        questions = min(QUESTIONS_AT_ONCE_MAX, questions + (now - since) * QUESTIONS_PER_SECOND_MAX)
-        may = questions >= 1
-        self._left[node] = questions - may, now
+        left, since = self._left.get(node, (float(REQUESTS_AT_ONCE_MAX), now))
+        left = min(REQUESTS_AT_ONCE_MAX, left + (now - since) * REQUESTS_PER_SECOND_MAX)
+        may = left >= 1
+        self._left[node] = left - may, now
         return may

@@ -77,7 +77,8 @@ class Repair:
     """Send again what a believed node lacks of a frame."""
 
     to: Target
-    request: bytes
+    payload: bytes
+    """What it asks for (see `repair`)."""
 
 
 PeersEffect: TypeAlias = PacketReceived | Repair | Ask | Answer | PeerProven | PeerEnded | DuplicateNode | Dropped

@@ -146,12 +146,12 @@ def _check_run(data: bytes) -> bool:
     return accepted
 
 
-def _questions() -> Iterator[bytes]:
+def _requests() -> Iterator[bytes]:
     for missing in ((0, 4), tuple(range(5))):
         yield request(Wanted(HERE, fragment_name(BOOT, 1), 5, missing))
 
 
-def _check_question(data: bytes) -> bool:
+def _check_request(data: bytes) -> bool:
     sent = SentRuns(BOOT[:NAMED_BOOT_BYTES])
     sent.keep(1, Run(bytes(901), 200))
     answer = sent.asked(data)
@@ -249,7 +249,7 @@ TARGETS = (
     Target("frame-body", _check_body, _bodies, MSGPACK_BOMBS),
     Target("datagrams", _check_datagrams, _datagrams),
     Target("runs", _check_run, _runs),
-    Target("repair-requests", _check_question, _questions),
+    Target("repair-requests", _check_request, _requests),
     *(_sealed_target(suite) for suite in Suite),
     Target("frames", _check_frames, _frames),
     Target("sessions", _check_story, _story),

@@ -3,8 +3,8 @@
     python numbered.py RUN_DIR GROUP blocking|asyncio RESULT
 
 It says `joined`, `back` after each absence, and ends when all members have said FIN, which it does itself at the next
-line of its input.  The result is a JSON list: `["m", node, number]`, `["c", members, joined, left]` (nodes) and
-`["r", unconfirmed]`.
+line of its input.  The result is a JSON list: `["m", node, number]`, `["c", members, joined, left]` (nodes),
+`["r", unconfirmed]`, and at last `["e", sent]`: how many it has sent, which is the number that would be next.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ async def asynchronous(run_dir: str, name: str) -> Log:
 def main() -> None:
     run_dir, name, kind, result = sys.argv[1:]
     log = blocking(run_dir, name) if kind == "blocking" else asyncio.run(asynchronous(run_dir, name))
-    Path(result).write_text(json.dumps(log.events))
+    Path(result).write_text(json.dumps([*log.events, ["e", log.next]]))
 
 
 if __name__ == "__main__":

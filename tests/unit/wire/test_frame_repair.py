@@ -20,8 +20,8 @@ from totemd.executive.totem.wire.reassembly import (
 from totemd.executive.totem.wire.refusals import Refusal
 from totemd.executive.totem.wire.repair import (
     KEPT_BYTES_MAX,
-    QUESTIONS_AT_ONCE_MAX,
-    QUESTIONS_PER_SECOND_MAX,
+    REQUESTS_AT_ONCE_MAX,
+    REQUESTS_PER_SECOND_MAX,
     Allowance,
     SentRuns,
 )
@@ -31,7 +31,7 @@ from totemd.executive.totem.wire.suites import Suite
 SIZE = 20_000
 """Bytes of a packet; 14 datagrams."""
 
-BOOT = b"all of a boot's.."
+BOOT = b"a boot: 16 bytes"
 
 
 def request(number: int, datagrams: int, missing: Iterable[int]) -> bytes:
@@ -46,16 +46,13 @@ PAYLOAD = random.Random(1).randbytes(SIZE)
 
 
 def arrive(wire: Wire, to: int, datagrams: Sequence[bytes], lost: set[int], now: float = 1.0) -> None:
-    """All of node 1's datagrams but some arrive, in as few reads as the gaps allow."""
-    size, run = len(datagrams[0]), list[bytes]()
-    for index, datagram in enumerate(datagrams):
-        if index not in lost:
-            run.append(datagram)
-    wire.layers[to].receive_run(Run(b"".join(run), size), address(1), now)
+    """All of node 1's datagrams but some arrive, in one read."""
+    arrived = b"".join(datagram for index, datagram in enumerate(datagrams) if index not in lost)
+    wire.layers[to].receive_run(Run(arrived, len(datagrams[0])), address(1), now)
     wire.layers[to].ask_for_missing(now)
 
 
-def questions(wire: Wire, node: int) -> list[SendControl]:
+def requests(wire: Wire, node: int) -> list[SendControl]:
     return [event for event in wire.layers[node].take_events() if isinstance(event, SendControl)]
 
 
@@ -97,7 +94,7 @@ def test_what_others_send_says_nothing_about_it() -> None:
     assert repairs_sent(wire) == 0
 
 
-def test_a_question_that_is_lost_is_asked_again_ever_more_rarely_and_not_for_ever() -> None:
+def test_a_request_that_is_lost_is_asked_again_ever_more_rarely_and_not_for_ever() -> None:
     wire = started()
     receiver = wire.layers[2]
     arrive(wire, 2, list(wire.layers[1].seal(PAYLOAD, 1.0)), {5})
@@ -105,7 +102,7 @@ def test_a_question_that_is_lost_is_asked_again_ever_more_rarely_and_not_for_eve
     while (deadline := receiver.next_deadline()) is not None:
         now = deadline
         receiver.expire(now)
-        asked += [now] * len(questions(wire, 2))
+        asked += [now] * len(requests(wire, 2))
     assert len(asked) == REPAIRS_MAX == receiver.counters()["repairs_asked"]
     pauses = [late - early for early, late in zip([1.0, *asked], asked, strict=False)]
     assert pauses == pytest.approx([REPAIR_SECONDS * 2**number for number in range(REPAIRS_MAX)])
@@ -117,7 +114,7 @@ def test_who_lacks_most_of_a_frame_leaves_it_to_the_ring() -> None:
     arrive(wire, 2, list(wire.layers[1].seal(PAYLOAD, 1.0)), set(range(8)))
     while (deadline := wire.layers[2].next_deadline()) is not None:
         wire.layers[2].expire(deadline)
-        assert questions(wire, 2) == []
+        assert requests(wire, 2) == []
 
 
 def test_only_who_is_believed_is_asked() -> None:
@@ -127,7 +124,7 @@ def test_only_who_is_believed_is_asked() -> None:
     arrive(wire, 2, list(wire.layers[1].seal(PAYLOAD, 1.0)), {5})
     while (deadline := wire.layers[2].next_deadline()) is not None:
         wire.layers[2].expire(deadline)
-        assert questions(wire, 2) == [], "its boot has proven nothing"
+        assert requests(wire, 2) == [], "its boot has proven nothing"
 
 
 def test_a_frame_that_is_here_is_not_begun_again_by_its_parts() -> None:
@@ -177,7 +174,7 @@ def test_exactly_what_is_asked_for_is_sent(data: st.DataObject) -> None:
     ],
     ids=["empty", "short", "nothing", "fewer", "unknown", "longer", "beyond", "too many"],
 )
-def test_what_is_no_question_is_not_answered(payload: bytes) -> None:
+def test_what_is_no_request_is_not_answered(payload: bytes) -> None:
     sent = kept()
     sent.keep(7, Run(bytes(5 * 200), 200))
     assert sent.asked(request(7, 5, [0])) is not None
@@ -207,7 +204,7 @@ def test_a_run_that_goes_out_again_is_kept_again_and_counted_once() -> None:
 
 
 @pytest.mark.parametrize("frames", [17, 100, 200])
-def test_questions_and_answers_come_to_an_end_by_themselves(frames: int) -> None:
+def test_requests_and_answers_come_to_an_end_by_themselves(frames: int) -> None:
     """Of frames of two datagrams one is missing; an answer used to begin a frame that had made room for another."""
     wire = started()
     for _ in range(frames):
@@ -226,10 +223,10 @@ def test_answers_that_come_after_the_end_begin_nothing() -> None:
     wire = started()
     arrive(wire, 2, list(wire.layers[1].seal(bytes(2000), 1.0)), {1})
     wire.layers[2].expire(1.0 + REPAIR_SECONDS)
-    (question,) = questions(wire, 2)
+    (asked,) = requests(wire, 2)
     wire.layers[2].expire(3.0)
-    wire.layers[1].receive_run(question.datagrams, address(2), 3.0)
-    (answer,) = questions(wire, 1)
+    wire.layers[1].receive_run(asked.datagrams, address(2), 3.0)
+    (answer,) = requests(wire, 1)
     wire.layers[2].receive_run(answer.datagrams, address(1), 3.0)
     assert wire.layers[2].next_deadline() is None
 
@@ -239,7 +236,7 @@ def test_what_nobody_has_sealed_makes_nobody_ask_early() -> None:
     arrive(wire, 2, list(wire.layers[1].seal(PAYLOAD, 1.0)), {5})
     wire.layers[2].receive(b"T\x10forged", address(1), 1.0)
     wire.layers[2].ask_for_missing(1.0)
-    assert questions(wire, 2) == []
+    assert requests(wire, 2) == []
 
 
 def test_who_lacked_most_and_got_more_may_ask_again() -> None:
@@ -249,15 +246,15 @@ def test_who_lacked_most_and_got_more_may_ask_again() -> None:
     arrive(wire, 2, datagrams, set(range(10)))
     for step in range(20):
         wire.layers[2].expire(1.0 + step * REPAIR_SECONDS)
-    assert questions(wire, 2) == []
+    assert requests(wire, 2) == []
     arrive(wire, 2, list(wire.layers[1].seal_repeated("name", PAYLOAD, 1.1)), {4}, 1.1)
     wire.layers[2].expire(1.1 + REPAIR_SECONDS)
     wire.deliver_control(2, 1.1 + REPAIR_SECONDS)
     assert wire.packets(2) == [PAYLOAD]
 
 
-def test_questions_have_a_rate() -> None:
+def test_requests_have_a_rate() -> None:
     allowance = Allowance()
     asked = sum(allowance.take(1, step / 10_000) for step in range(20_000))
-    assert asked == pytest.approx(QUESTIONS_AT_ONCE_MAX + 2 * QUESTIONS_PER_SECOND_MAX, abs=2)
+    assert asked == pytest.approx(REQUESTS_AT_ONCE_MAX + 2 * REQUESTS_PER_SECOND_MAX, abs=2)
     assert allowance.take(2, 0.0), "of each node"
