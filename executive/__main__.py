@@ -21,7 +21,7 @@ from ..ipc.paths import EXECUTIVE_SOCKET, RUN_DIR_VARIABLE, run_dir
 from .config.load import CONFIG_FILE_VARIABLE, KEY_FILE_VARIABLE
 from .config.model import Configuration
 from .keygen import cluster_key
-from .runtime import logging
+from .runtime import descriptors, logging
 from .runtime.access import socket_mode
 from .runtime.version import VERSION
 from .supervisor.detach import Announcement, detach
@@ -117,6 +117,7 @@ def start(reloader: Reloader, configuration: Configuration, directory: Path, tre
         code = ExitCode.LOGGING if pid_file.held else ExitCode.PID_FILE
         pid_file.release()
         return _refuse(announcement, code, str(error))
+    descriptors.raise_limit()
     try:
         code, because = asyncio.run(run_executive(Startup(tree, directory, configuration, key, reloader, announcement)))
     except OperationFailed as error:

@@ -6,8 +6,6 @@ sam-run decides over its application; this process tells it what it cannot see i
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import resource
 from collections.abc import Sequence
 from functools import partial
 
@@ -66,9 +64,6 @@ WATCH_SHARE_MAX = 0.01
 WATCH_SLICE = 25
 """So many processes are looked at before the loop turns, that messages need not wait for all of them."""
 
-DESCRIPTORS_WANTED = 16_384
-"""Open files that the largest number of connections needs: a socket and a pidfd for each."""
-
 ToSam = Register | Changed | Ended | ListApps | FromSingleton
 
 
@@ -114,7 +109,6 @@ class SamProcess:
 
     async def start(self) -> None:
         """Serve; sam-runs that kept their applications meanwhile register again by themselves."""
-        _raise_descriptor_limit()
         self._assembly = self._singletons.assembly = Assembly(
             self._context.configuration,
             self._context.run_dir,
@@ -366,11 +360,3 @@ class SamProcess:
             "sam_limits_seconds", "How long the last look at applications with limits took.", lambda: self._limits.took
         )
         return metrics
-
-
-def _raise_descriptor_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(DESCRIPTORS_WANTED, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -56,7 +56,7 @@ from ...ipc.messages.control import (
 )
 from ...ipc.paths import EXECUTIVE_SOCKET
 from ..config.model import Configuration, LoggingOptions
-from . import logging, memory
+from . import descriptors, logging, memory
 from .logging import Logger
 from .version import VERSION
 
@@ -156,6 +156,7 @@ def run_child(name: str, program: Factory, arguments: Sequence[str] | None = Non
     if not lifeline.isdecimal():
         parser.error(f"only the executive starts this process ({LIFELINE_VARIABLE} is not set); start `totemd` instead")
     memory.keep_what_is_freed()
+    descriptors.raise_limit()
     for number in _LEFT_TO_THE_EXECUTIVE:
         # A handler, not SIG_IGN: what is ignored stays ignored in programs that this process starts.
         signal.signal(number, lambda *_: None)
