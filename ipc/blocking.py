@@ -65,6 +65,10 @@ class BlockingConnection(Generic[M]):
         self._endpoint: BlockingEndpoint | None = None
         self._server_pidfd: int | None = None
         self._happenings: deque[Happening] = deque()
+        self.in_hand = False
+        """Something was taken since the owner set this to False, as it does when it has acted on what `pump` returned.
+        If that is so before the next `pump`, an exception (of a signal handler, say) has come in between, and what was
+        in hand may be lost: `start_over`."""
         self._next_beat = 0.0
         self._patience = Patience()
         self._process = forks.generation()
@@ -98,6 +102,7 @@ class BlockingConnection(Generic[M]):
             while self._happenings:
                 match self._happenings.popleft():
                     case Opened(welcome):
+                        self.in_hand = False
                         return welcome  # what came with it is left for `pump`
                     case Rejected(error):
                         self.close()
@@ -159,6 +164,11 @@ class BlockingConnection(Generic[M]):
         self._happenings.clear()
         return happenings
 
+    def start_over(self) -> None:
+        """Connect anew, as if the server had died: what it knows of us, and we of it, is void."""
+        self.in_hand = False
+        self._reconnect(ConnectionLost("an exception came in between while messages were taken"))
+
     def has_input(self) -> bool:
         """Whether `pump` would return something without waiting; sends may swallow the edge of `descriptors`."""
         return bool(self._happenings) or (self._endpoint is not None and self._endpoint.readable())
@@ -175,6 +185,7 @@ class BlockingConnection(Generic[M]):
         if self._endpoint is not None and self.is_open:
             self._endpoint.send([encode(Goodbye())])
         self._drop()
+        self.in_hand = False
         self._fail_waiters(ConnectionLost(f"the connection to {self._path} was closed"))
 
     # -- one turn: wait, take everything, notice a death
@@ -187,6 +198,7 @@ class BlockingConnection(Generic[M]):
         pause = max(0.0, self._next_beat - time.monotonic())
         also = () if self._server_pidfd is None else (self._server_pidfd,)
         ready = self._endpoint.wait(pause if timeout is None else min(timeout, pause), also)
+        self.in_hand = True
         while enough > 0 and self._endpoint is not None and (frames := self._endpoint.take()) is not None:
             enough -= sum(map(len, frames))
             self._receive(frames)

@@ -93,6 +93,13 @@ class Connection(Generic[M_contra]):
         self._drop()
         self._fail_waiters(ConnectionLost("the connection was closed"))
 
+    def close_later(self) -> None:
+        """`close`, from wherever an object is forgotten: in another thread, or after the end of the loop."""
+        if self._loop.is_closed():
+            self.close()
+        else:
+            self._loop.call_soon_threadsafe(self.close)
+
     def _connect(self) -> None:
         self._drop()
         self._endpoint = ClientEndpoint(self._path, self._receive)
@@ -119,7 +126,8 @@ class Connection(Generic[M_contra]):
             self._timer.cancel()
             self._timer = None
         if self._server_pidfd is not None:
-            self._loop.remove_reader(self._server_pidfd)
+            if not self._loop.is_closed():
+                self._loop.remove_reader(self._server_pidfd)
             with contextlib.suppress(OSError):
                 os.close(self._server_pidfd)
             self._server_pidfd = None

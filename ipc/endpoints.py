@@ -146,15 +146,18 @@ class _Drained(abc.ABC):
         self._schedule()
 
     def _send_frames(self, frames: Sequence[bytes | memoryview]) -> None:
-        _send(self._socket, frames)
-        if not self._draining and not self._scheduled and _get(self._socket, _EVENTS) & _POLLIN:
-            self._schedule()  # this send has swallowed the edge
+        try:
+            _send(self._socket, frames)
+        finally:
+            if not self._draining and not self._scheduled and _get(self._socket, _EVENTS) & _POLLIN:
+                self._schedule()  # this send has swallowed the edge, also if it failed
 
     def close(self) -> None:
         """Stop reading and close; what libzmq has not sent yet gets a moment to go out."""
         if not self._closed:
             self._closed = True
-            self._loop.remove_reader(self._fd)
+            if not self._loop.is_closed():
+                self._loop.remove_reader(self._fd)
             self._socket.close(linger=200)
 
 
@@ -176,6 +179,7 @@ class ServerEndpoint(_Drained):
         self._deliver = deliver
         self._known = known
         socket = _new_socket(zmq.ROUTER)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # or nobody would learn that a peer is gone
         before = os.umask(0o777 & ~mode)
         try:
             socket.bind(_ipc_url(path))
@@ -206,9 +210,15 @@ class ServerEndpoint(_Drained):
         if credentials is not None:
             self._deliver(peer, frames, credentials)
 
-    def send(self, peer: bytes, frames: Sequence[bytes | memoryview]) -> None:
-        """Queue a message for *peer*; one for a peer that is gone is dropped by libzmq."""
-        self._send_frames((peer, *frames))
+    def send(self, peer: bytes, frames: Sequence[bytes | memoryview]) -> bool:
+        """Queue a message for *peer*; returns False if that has closed its connection."""
+        try:
+            self._send_frames((peer, *frames))
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
 
     def close(self) -> None:
         super().close()

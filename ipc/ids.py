@@ -94,10 +94,13 @@ def group_name(name: str | bytes) -> bytes:
 
     Raises:
         GroupNameTooLong: more than 128 bytes once encoded.
-        InvalidArgument: empty, or neither `str` nor `bytes`.
+        InvalidArgument: empty, neither `str` nor `bytes`, or with a lone surrogate.
     """
     if isinstance(name, str):
-        encoded = name.encode("utf-8", "surrogateescape")
+        try:
+            encoded = name.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise InvalidArgument(f"a group name can be written as UTF-8; {name[:20]!r} cannot") from None
     elif isinstance(name, bytes):
         encoded = name
     else:

@@ -18,7 +18,7 @@ import msgspec
 from .channel import SERVER_COMMON, Session, protocol_problem
 from .codec import Codec, encode
 from .endpoints import Credentials, ServerEndpoint, open_pidfd
-from .errors import MalformedMessage, ProtocolError, TotemdError
+from .errors import MalformedMessage, ProtocolError, TotemdError, TryAgain
 from .messages.common import HEARTBEAT_SECONDS, PROTOCOL, Goodbye, Heartbeat, Hello, Unwelcome, Welcome, refusal
 
 M = TypeVar("M")
@@ -34,6 +34,7 @@ class Closed(enum.Enum):
     GOODBYE = "goodbye"
     PROCESS_DIED = "process died"
     SILENT = "silent"
+    DISCONNECTED = "connection closed"
     SERVER_STOPS = "server stops"
     DISMISSED = "dismissed"
 
@@ -52,6 +53,11 @@ class Handler(Protocol[M_contra]):
 
     def closed(self, session: Session, why: Closed) -> None:
         """The session is gone; nothing can be sent to it."""
+
+
+GIVEN_IDENTITY = b"\0"
+"""How the routing ids begin that libzmq gives.  One that a peer chooses could be that of a session which has lost its
+connection: whoever took it would speak for that process."""
 
 
 class Server(Generic[M]):
@@ -81,10 +87,16 @@ class Server(Generic[M]):
         if session.peer in self._sessions:
             self._endpoint.send(session.peer, (encode(message), *payload))
 
-    def send_encoded(self, session: Session, frames: Sequence[bytes | memoryview]) -> None:
-        """Queue a message whose frames are made already (one encoding for many sessions)."""
-        if session.peer in self._sessions:
-            self._endpoint.send(session.peer, frames)
+    def send_encoded(self, session: Session, frames: Sequence[bytes | memoryview]) -> bool:
+        """Queue a message whose frames are made already (one encoding for many sessions).
+
+        Returns False if the peer has closed its connection; the session lives until its process dies, or `hang_up`.
+        """
+        return session.peer in self._sessions and self._endpoint.send(session.peer, frames)
+
+    def hang_up(self, session: Session) -> None:
+        """End a session whose peer has closed its connection without a word."""
+        self._close(session, Closed.DISCONNECTED)
 
     def dismiss(self, session: Session) -> None:
         """End a session from this side."""
@@ -128,8 +140,10 @@ class Server(Generic[M]):
         try:
             if problem := protocol_problem(hello):
                 raise ProtocolError(problem)
+            if not peer.startswith(GIVEN_IDENTITY):
+                raise ProtocolError("this socket has set a routing id (ZMQ_ROUTING_ID): connect without one")
             if len(self._sessions) >= SESSIONS_MAX:
-                raise ProtocolError(f"this service has {SESSIONS_MAX} connections, which is its limit")
+                raise TryAgain(f"this service has {SESSIONS_MAX} connections, which is its limit")
             credit = self._handler.admit(hello, credentials)
         except TotemdError as error:
             self._endpoint.send(peer, [encode(refusal(error))])

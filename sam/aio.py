@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from ..ipc.connection import Connection
+from ..ipc.deadline import within
 from ..ipc.errors import ConnectionLost, TotemdError
 from ..ipc.messages.common import Welcome
 from ..ipc.messages.sam_app import (
@@ -86,7 +87,7 @@ class Application:
         self._welcomed = asyncio.get_running_loop().create_future()
         self._connection = Connection(self._path, ROLE, TO_APP, _Listener(self))
         try:
-            async with asyncio.timeout(self._timeout):
+            async with within(self._timeout):
                 await self._welcomed
                 reply = await self._connection.request(self._enrol)
         except TimeoutError:
@@ -182,7 +183,7 @@ class Application:
     async def _request(self, message: msgspec.Struct, timeout: float | None = ANSWER_SECONDS) -> Any:
         if self._connection is None:
             raise ConnectionLost("this application has not registered, or has hung up")
-        async with asyncio.timeout(timeout):
+        async with within(timeout):
             return await self._connection.request(message)
 
     def _beat(self) -> bool:

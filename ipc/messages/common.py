@@ -83,6 +83,13 @@ class Done(Wire, frozen=True, tag="done"):
     request: int
 
 
+DETAIL_LENGTH_MAX = 1_000
+"""Characters of an error that goes back to who caused it."""
+
+
 def refusal(error: TotemdError, request: int = 0) -> Refused:
-    """The reply that raises *error* at the other end."""
-    return Refused(error.status, str(error), request)
+    """The reply that raises *error* at the other end; what it quotes of the other end's bytes is cut short."""
+    text = str(error)
+    if len(text) > DETAIL_LENGTH_MAX:
+        text = f"{text[:DETAIL_LENGTH_MAX]}…"
+    return Refused(error.status, text, request)

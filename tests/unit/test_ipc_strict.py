@@ -8,7 +8,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from totemd.ipc.errors import MalformedMessage
+from totemd.ipc.deadline import Deadline, within
+from totemd.ipc.errors import InvalidArgument, MalformedMessage
+from totemd.ipc.messages.common import DETAIL_LENGTH_MAX, refusal
 from totemd.ipc.strict import decode_strictly
 
 
@@ -43,3 +45,17 @@ def test_nothing_else_is_raised(data: bytes) -> None:
     for decoder in (DECODER, msgspec.json.Decoder(Note)):
         with contextlib.suppress(MalformedMessage):
             decode_strictly(decoder, data, "note")
+
+
+def test_a_refusal_quotes_little_of_what_it_refuses() -> None:
+    """Or who sends much that cannot be read, and reads nothing, fills the server's memory."""
+    refused = refusal(MalformedMessage("x" * 3_000_000))
+    assert len(refused.detail) <= DETAIL_LENGTH_MAX + 1
+
+
+def test_a_timeout_is_a_number() -> None:
+    with pytest.raises(InvalidArgument, match="not a number"):
+        Deadline(float("nan"))
+    with pytest.raises(InvalidArgument, match="not a number"):
+        within(float("nan"))
+    assert Deadline(float("inf")).left == float("inf") and not Deadline(0.5).passed
