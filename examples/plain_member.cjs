@@ -28,6 +28,10 @@ async function main() {
         if (heard === "bye") return socket.close();
         at = end;
       }
+    if (["expelled", "away", "failed", "refused", "unwelcome", "goodbye"].includes(message.type)) {
+      console.error("no member any more:", message); // or say hello, if that is gone, and join again
+      process.exit(1);
+    }
     if (message.type !== "welcome" && message.type !== "credit") await send("consumed", { messages: 1 });
   }
 }

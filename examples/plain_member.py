@@ -1,7 +1,6 @@
 """A member of a group with nothing but pyzmq and msgpack: says TEXT, prints what the group hears, ends at "bye".
 
-plain_member.py RUN_DIR GROUP TEXT      docs/protocol.md explains each step
-"""
+plain_member.py RUN_DIR GROUP TEXT      docs/protocol.md explains each step"""
 
 import sys
 from struct import unpack_from
@@ -34,5 +33,7 @@ while heard != "bye":
                 end = 4 + unpack_from("<I", rest)[0]
                 heard, rest = rest[4:end].decode(), rest[end:]
                 print(f"node {node}: {heard}", flush=True)
+        case {"type": "expelled" | "away" | "failed" | "refused" | "unwelcome" | "goodbye"}:
+            sys.exit(f"no member any more: {message}")  # or say hello, if that is gone, and join again
     if message["type"] not in ("welcome", "credit"):
         send("consumed", messages=1)

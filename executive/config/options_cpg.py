@@ -23,7 +23,8 @@ CPG_OPTIONS: tuple[Option, ...] = (
         default=64 * _MIB,
         reload=True,
         doc="How much a client may have left unread when more comes for it. One that is further behind is expelled "
-        "from its groups, and told so. totemd only.",
+        "from its groups, and told so. What the others have on their way comes at once when a program was busy for a "
+        "moment: below 8 MiB a healthy one may be expelled. totemd only.",
     ),
     Option(
         path="cpg.unread_timeout",

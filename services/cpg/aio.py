@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import warnings
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any
 
 from ...ipc import forks
 from ...ipc.connection import Connection
+from ...ipc.deadline import within
 from ...ipc.endpoints import require_socket
 from ...ipc.errors import ConnectionLost, TotemdError, TryAgain
 from ...ipc.ids import Member, group_name, group_text
@@ -30,11 +33,12 @@ class _Bell:
     """Wakes everybody who waits for something to have happened."""
 
     def __init__(self) -> None:
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: dict[asyncio.Future[None], None] = {}
+        """In the order in which they came."""
 
     def ring(self) -> None:
         """Wake them."""
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, {}
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -42,8 +46,11 @@ class _Bell:
     async def wait(self) -> None:
         """Until the next ring."""
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter
+        self._waiters[waiter] = None
+        try:
+            await waiter
+        finally:
+            self._waiters.pop(waiter, None)  # who gives up is not kept until something happens, which may be never
 
 
 class Client(ClientView):
@@ -127,6 +134,12 @@ class Client(ClientView):
         self._channel.close(ConnectionLost("the client was closed"))
         self._wake()
         self._hang_up()
+
+    def __del__(self) -> None:
+        connection = getattr(self, "_connection", None)
+        if connection is not None and forks.generation() == self._process:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+            connection.close_later()
 
     async def __aenter__(self) -> Client:
         return await self.connect()
@@ -258,7 +271,7 @@ class Client(ClientView):
         self._after()
 
     async def _until(self, condition: Callable[[], bool], timeout: float | None = None) -> None:
-        async with asyncio.timeout(timeout):
+        async with within(timeout):
             while not condition():
                 await self._progress.wait()
 
@@ -275,12 +288,22 @@ class Client(ClientView):
 
 
 class _Listener:
-    """What the connection tells, handed to the client."""
+    """What the connection tells, handed to the client, as long as anybody else knows that."""
 
     def __init__(self, client: Client) -> None:
-        self.connected = client._welcomed
-        self.arrived = client._arrived
-        self.lost = client._lost
+        self._client = weakref.ref(client)
+
+    def connected(self, welcome: Welcome) -> None:
+        if (client := self._client()) is not None:
+            client._welcomed(welcome)
+
+    def arrived(self, message: Any, payload: Sequence[bytes | memoryview]) -> None:
+        if (client := self._client()) is not None:
+            client._arrived(message, payload)
+
+    def lost(self, error: TotemdError) -> None:
+        if (client := self._client()) is not None:
+            client._lost(error)
 
 
 class Joining(Awaitable["Group"]):
@@ -308,7 +331,7 @@ class Joining(Awaitable["Group"]):
 async def _timeout(seconds: float | None, otherwise: str) -> AsyncIterator[None]:
     """`asyncio.timeout` whose error says what did not happen."""
     try:
-        async with asyncio.timeout(seconds):
+        async with within(seconds):
             yield
     except TimeoutError:
         raise TimeoutError(otherwise) from None

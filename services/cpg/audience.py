@@ -5,6 +5,7 @@ Everything that a client is sent, except credit and its dismissal, counts as unr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,6 +37,12 @@ BEHIND_SHARE = 1 / 4
 
 READING_SECONDS = 1.0
 """Somebody who has read nothing for so long is not slow but has stopped: nobody waits."""
+
+PROBE_SECONDS = 5.0
+"""How often it is looked whether a member that is sent nothing still has its connection."""
+
+PROBE: Frames = (encode(Credit(0)),)
+"""What says nothing."""
 
 WAIT_SECONDS_MAX = 5.0
 """How long the ring waits for a client until that has caught up by half."""
@@ -69,13 +76,22 @@ class Audience:
         """Bytes that all clients together have not read."""
         self._behind: set[LocalClient] = set()
         """Those that the ring may wait for."""
+        self._since_probe = 0.0
         self._effects = effects
 
     def enter(self, handle: Any, pid: int) -> LocalClient:
         """A client has connected; *handle* is what the shell knows it by."""
-        client = LocalClient(handle, pid, self.limits.credit_bytes)
+        client = LocalClient(handle, pid, self.limits.credit_bytes, self.limits.message_bytes)
         self.clients[client] = None
         return client
+
+    def widen(self, client: LocalClient) -> None:
+        """The limits have changed: longer messages need more credit; what a client was given once it keeps."""
+        client.message_bytes = max(client.message_bytes, self.limits.message_bytes)
+        more = self.limits.credit_bytes - client.credit
+        if more > 0:
+            client.credit += more
+            self._effects.append(ToClients((client,), (encode(Credit(more)),)))
 
     def leave(self, client: LocalClient) -> bool:
         """A client is gone; returns whether it was there."""
@@ -128,8 +144,17 @@ class Audience:
             client.waited_seconds += seconds
         for client in self.clients:
             client.unread_seconds = client.unread_seconds + seconds if client.unread else 0.0
+        self._since_probe += seconds
+        if self._since_probe >= PROBE_SECONDS:
+            self._since_probe = 0.0
+            self.probe([client for client in self.clients if client.groups])
         limit = self.limits.unread_seconds
         return [client for client in self.clients if limit and client.unread_seconds > limit]
+
+    def probe(self, clients: Iterable[LocalClient]) -> None:
+        """Have the shell find out whose connection is gone though its process lives on."""
+        if found := tuple(clients):
+            self._effects.append(ToClients(found, PROBE))
 
     def expel(self, client: LocalClient) -> None:
         """Tell a client that it is out, and why."""

@@ -280,6 +280,8 @@ class Client(ClientView):
 
     def _pump(self, timeout: float | None, enough: float = math.inf) -> int:
         self._unlooked = 0
+        if self._connection.in_hand:
+            self._connection.start_over()
         happenings = self._connection.pump(timeout, enough)
         for happening in happenings:
             match happening:
@@ -293,6 +295,7 @@ class Client(ClientView):
                     if not self._connection.is_open:
                         self._channel.rejected(error)
         self._channel.touched.clear()
+        self._connection.in_hand = False
         self._transmit()
         return len(happenings)
 

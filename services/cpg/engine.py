@@ -18,6 +18,7 @@ from ...ipc.errors import MalformedMessage, NotMember, TotemdError
 from ...ipc.ids import Guarantee, Reason, group_text
 from ...ipc.messages.cpg import (
     BATCH_BYTES_MAX,
+    BATCH_COST_BYTES,
     Away,
     Changed,
     Consumed,
@@ -38,15 +39,19 @@ from ..envelope import Kind, disclose
 from ..sync import Completed, Output, Released, ServiceGone, SubmitState, Synchroniser, decode_epoch, enclose_state
 from .audience import Audience, ClientLimits
 from .batches import checked_batch, pack_length
+from .counters import Counters
 from .effects import Effect, Frames, Note, ToRing
-from .lookup import page
-from .memberships import LocalClient, Memberships
+from .lookup import Postponed, page
+from .memberships import Held, LocalClient, Memberships
 from .outbox import Outbox
 from .state import Change, GroupState, Verdict
 from .transfers import Transfers
 from .wire import Header, JoinList, Mcast, Part, ProcJoin, ProcLeave, decode_header, decode_join_list, encode_join_list
 
 FromClient = Join | Leave | Say | Multicast | Consumed | Lookup
+
+REFUSED_GROUPS_MAX = 1_024
+"""Groups for which a client is told only once that it is no member; above, it may be told again."""
 
 SERVICE = "cpg"
 """Role on totem.sock, and name in service lists."""
@@ -59,21 +64,6 @@ class Placed:
     place: Delivered
     header: Header
     body: memoryview
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the metrics show."""
-
-    batches_delivered: int = 0
-    messages_delivered: int = 0
-    bytes_delivered: int = 0
-    batches_submitted: int = 0
-    messages_submitted: int = 0
-    dropped: int = 0
-    malformed: int = 0
-    expelled: int = 0
-    exchanges: int = 0
 
 
 class Engine:
@@ -94,6 +84,7 @@ class Engine:
         """What clients know: the same, once the exchange for it is complete."""
         self._sync: Synchroniser[Placed] | None = None
         self._state = GroupState(0, 0)
+        self._postponed = Postponed()
 
     def take_effects(self) -> list[Effect]:
         """What is to be done, in order."""
@@ -136,6 +127,7 @@ class Engine:
         self._transfers = Transfers()
         self._ring = self._shown = Ring(None)
         self._memberships.clear(self.audience.clients)
+        self._postponed.take()  # a client asks again when there is a ring again
         self._outbox.clear()
         for client in self.audience.clients:
             self.audience.refund(client, client.on_the_way)
@@ -186,11 +178,13 @@ class Engine:
         return client
 
     def limit(self, limits: ClientLimits) -> None:
-        """What clients may do from now on; the credit of those that are connected stays."""
+        """What clients may do from now on; those that are connected get more credit for longer messages."""
         told = self.audience.limits.message_bytes
         self.audience.limits = limits
         if limits.message_bytes != told:
             self._publish(self.audience.clients, Limits(limits.message_bytes, BATCH_BYTES_MAX))
+            for client in self.audience.clients:
+                self.audience.widen(client)
 
     def time_passed(self, seconds: float) -> None:
         """To be called regularly, with the time since the last call."""
@@ -219,8 +213,17 @@ class Engine:
             case Leave(group):
                 self._attempt(client, group, Verb.LEAVE)
             case Lookup():
-                known = self.synchronised
-                self._publish((client,), page(self._state, message) if known else Groups(message.number, None))
+                self._look_up(client, message)
+
+    def holder(self, client: LocalClient, group: bytes) -> LocalClient | None:
+        """Another client of the same process that has joined the group, or asked to, so that this one cannot."""
+        holder = self._memberships.holder(group, client.pid)
+        return None if holder is client else holder
+
+    def refuse_join(self, client: LocalClient, group: bytes, error: TotemdError) -> None:
+        """A join that somebody else has decided about."""
+        if client in self.audience.clients:
+            self._fail(client, group, Verb.JOIN, error)
 
     def stop(self) -> bool:
         """The process ends: all members leave.  Returns whether there is anything to wait for (see `members_left`)."""
@@ -239,9 +242,10 @@ class Engine:
                 client.refused.discard(group)
                 if self._memberships.join(client, group):
                     self._outbox.join(client, group)
-            elif self._memberships.leave(client, group):
+            elif (held := self._memberships.leave(client, group)) is None:
                 self._outbox.leave(client, group, Reason.LEAVE)
             else:
+                self.audience.refund(client, sum(BATCH_COST_BYTES + batch.size for batch in held))
                 raise NotMember(f"the join of the group {group_text(group)!r} was given up before it began")
         except TotemdError as error:
             self._fail(client, group, verb, error)
@@ -251,20 +255,29 @@ class Engine:
     ) -> None:
         cost = self.audience.charge(client, sum(map(len, payload)))
         try:
-            size = checked_batch(payload, count, self.audience.limits.message_bytes)
+            size = checked_batch(payload, count, client.message_bytes)
             if not self._memberships.may_send(client, group):
                 raise NotMember(f"not a member of the group {group_text(group)!r}")
         except TotemdError as error:
             self.audience.refund(client, cost)
-            if group not in client.refused:
+            if isinstance(error, NotMember):
                 # Once is enough: what else is on its way crossed with an absence, and may be a flood.
+                if group in client.refused:
+                    return
+                if len(client.refused) >= REFUSED_GROUPS_MAX:
+                    client.refused.clear()
                 client.refused.add(group)
-                self._fail(client, group, Verb.MULTICAST, error)
+            self._fail(client, group, Verb.MULTICAST, error)
             return
         if self.audience.has_overdrawn(client):
             return
-        self.counters.messages_submitted += count
-        self._outbox.batch(client, group, guarantee, count, payload, size=size)
+        batch = Held(guarantee, count, payload, size)
+        if not self._memberships.hold(client, group, batch):
+            self._submit(client, group, batch)
+
+    def _submit(self, client: LocalClient, group: bytes, batch: Held) -> None:
+        self.counters.messages_submitted += batch.count
+        self._outbox.batch(client, group, batch.guarantee, batch.count, batch.payload, size=batch.size)
 
     # -- outputs of the exchange
 
@@ -284,6 +297,13 @@ class Engine:
                 case Completed():
                     self._completed(output)
 
+    def _look_up(self, client: LocalClient, inquiry: Lookup) -> None:
+        """Answer it now, at the end of the exchange, or, if clients wait for a ring anyway, with that."""
+        if self.synchronised:
+            self._publish((client,), page(self._state, inquiry))
+        elif self._shown.ring is None or not self._postponed.add(client, inquiry):
+            self._publish((client,), Groups(inquiry.number, None))
+
     def _completed(self, done: Completed) -> None:
         lists: dict[int, JoinList] = {}
         for node, state in done.states.items():
@@ -298,6 +318,8 @@ class Engine:
         if self._shown != self._ring:
             self._shown = self._ring
             self._publish(self.audience.clients, self._shown)
+        for client, inquiry in self._postponed.take():
+            self.received(client, inquiry, ())
         self._effects.append(ToRing(Synchronised(done.epoch)))
 
     def _apply(self, placed: Placed) -> None:
@@ -315,9 +337,17 @@ class Engine:
             case ProcLeave(group, pid, life):
                 self._tell(self._state.leave(node, header))
                 if node == self._node_id and life == self._life:
-                    successor = self._memberships.left(group, pid)
-                    if successor is not None:
-                        self._outbox.join(successor, group)
+                    self._succeed(group, pid)
+
+    def _succeed(self, group: bytes, pid: int) -> None:
+        """A leave was delivered: who waited for that joins, and what it has sent follows."""
+        found = self._memberships.left(group, pid)
+        if found is None:
+            return
+        successor, batches = found
+        self._outbox.join(successor, group)
+        for batch in batches:
+            self._submit(successor, group, batch)
 
     def _put_together(self, node: int, part: Part, body: memoryview) -> None:
         if not self._state.is_current(node, part.life):

@@ -6,7 +6,30 @@ from bisect import bisect_right
 
 from ...ipc.ids import Member
 from ...ipc.messages.cpg import LOOKUP_MEMBERS, Groups, Lookup
+from .memberships import LocalClient
 from .state import GroupState
+
+INQUIRIES_MAX = 4_096
+"""Lookups of all clients that wait for the end of an exchange; who asks beyond that is told to ask again."""
+
+
+class Postponed:
+    """What was asked during an exchange, on a ring that clients know: in the end of that it is answered."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[LocalClient, Lookup]] = []
+
+    def add(self, client: LocalClient, inquiry: Lookup) -> bool:
+        """Keep it; returns whether there was room."""
+        if len(self._waiting) >= INQUIRIES_MAX:
+            return False
+        self._waiting.append((client, inquiry))
+        return True
+
+    def take(self) -> list[tuple[LocalClient, Lookup]]:
+        """All of it, in order."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
 
 
 class Inquiry:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...ipc.errors import AlreadyMember, NotMember, OperationFailed
-from ...ipc.ids import group_text
+from ...ipc.ids import MESSAGE_BYTES_MAX, Guarantee, group_text
 from .wire import MEMBERSHIPS_MAX
 
 
@@ -29,7 +29,9 @@ class LocalClient:
     """What the shell knows it by."""
     pid: int
     credit: int
-    """What it may have on the way to the ring, as its welcome said."""
+    """What it may have on the way to the ring, as its welcome said, and what was given since."""
+    message_bytes: int = MESSAGE_BYTES_MAX
+    """Longest message that it was ever told it may send: what it sent before it knew of a lower limit is not lost."""
     unread: int = 0
     """Bytes sent to it that it has not reported as consumed."""
     unread_sizes: deque[int] = field(default_factory=deque)
@@ -43,7 +45,7 @@ class LocalClient:
     owed: int = 0
     """Credit that is its own again, and that it has not been told of."""
     refused: set[bytes] = field(default_factory=set)
-    """Groups for which a batch of it was refused since it last asked to join."""
+    """Groups for which it was told that it is no member since it last asked to join."""
     groups: set[bytes] = field(default_factory=set)
     """Groups it has joined, or asked to."""
 
@@ -56,6 +58,16 @@ class Standing(enum.Enum):
     LEAVE_STARTED = "leave started"
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A batch that follows a join which has not begun."""
+
+    guarantee: Guarantee
+    count: int
+    payload: Sequence[bytes | memoryview]
+    size: int
+
+
 @dataclass(slots=True)
 class _Membership:
     client: LocalClient | None
@@ -63,6 +75,8 @@ class _Membership:
     standing: Standing
     successor: LocalClient | None = None
     """Who joins when the leave has been delivered."""
+    held: list[Held] = field(default_factory=list)
+    """What the successor has sent already; its credit bounds it."""
 
 
 class Memberships:
@@ -93,8 +107,8 @@ class Memberships:
         client.groups.add(group)
         return membership is None
 
-    def leave(self, client: LocalClient, group: bytes) -> bool:
-        """Begin to leave.  Returns whether to submit the leave; if not, the join never was.
+    def leave(self, client: LocalClient, group: bytes) -> list[Held] | None:
+        """Begin to leave.  Returns None if the leave is to be submitted; if the join never was, what waited for it.
 
         Raises:
             NotMember: this client has not joined, or is leaving already.
@@ -104,18 +118,29 @@ class Memberships:
         client.groups.discard(group)
         membership = self._table[group, client.pid]
         if membership.successor is client:
-            membership.successor = None
-            return False
+            held, membership.held, membership.successor = membership.held, [], None
+            return held
         membership.standing = Standing.LEAVE_STARTED
-        return True
+        return None
 
     def may_send(self, client: LocalClient, group: bytes) -> bool:
-        """Whether a message of this client would follow its join in the order."""
-        return group in client.groups and self._table[group, client.pid].client is client
+        """Whether a message of this client is one of a member, now or once its join has begun."""
+        if group not in client.groups:
+            return False
+        membership = self._table[group, client.pid]
+        return client in (membership.client, membership.successor)
+
+    def hold(self, client: LocalClient, group: bytes, batch: Held) -> bool:
+        """Keep a batch that would precede its sender's join in the order; returns whether it would."""
+        membership = self._table[group, client.pid]
+        if membership.successor is not client:
+            return False
+        membership.held.append(batch)
+        return True
 
     def forget(self, client: LocalClient) -> list[bytes]:
         """The client is gone; returns the groups for which a leave is to be submitted, sorted."""
-        leaves = [group for group in sorted(client.groups) if self.leave(client, group)]
+        leaves = [group for group in sorted(client.groups) if self.leave(client, group) is None]
         for (group, pid), membership in self._table.items():
             if membership.client is client:
                 membership.client = None
@@ -131,8 +156,9 @@ class Memberships:
             membership.standing = Standing.JOIN_COMPLETED
         self._receivers.setdefault(group, {})[pid] = membership.client
 
-    def left(self, group: bytes, pid: int) -> LocalClient | None:
-        """The leave of a process of this node was delivered; returns the client whose join is to be submitted now."""
+    def left(self, group: bytes, pid: int) -> tuple[LocalClient, list[Held]] | None:
+        """The leave of a process of this node was delivered; returns the client whose join is to be submitted now, and
+        the batches that follow it."""
         membership = self._table.pop((group, pid), None)
         receivers = self._receivers.get(group, {})
         receivers.pop(pid, None)
@@ -141,7 +167,12 @@ class Memberships:
         if membership is None or membership.successor is None:
             return None
         self._table[group, pid] = _Membership(membership.successor, Standing.JOIN_STARTED)
-        return membership.successor
+        return membership.successor, membership.held
+
+    def holder(self, group: bytes, pid: int) -> LocalClient | None:
+        """The client through which a process of this node is in the group, or was asked in last."""
+        membership = self._table.get((group, pid))
+        return None if membership is None else membership.successor or membership.client
 
     def receivers(self, group: bytes) -> Iterable[LocalClient]:
         """The local clients that get what is delivered in the group, in a stable order."""

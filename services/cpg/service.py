@@ -25,9 +25,10 @@ from ...ipc.messages.stream import Attached, StreamEvent
 from ...ipc.paths import CPG_SOCKET
 from ...ipc.server import Closed, Server
 from ..ring_end import RingEnd
-from .audience import ClientLimits
-from .effects import Dismiss, Effect, Note, ToClients, ToRing
+from .audience import PROBE, ClientLimits
+from .effects import Dismiss, Effect, Frames, Note, ToClients, ToRing
 from .engine import SERVICE, Engine, FromClient
+from .memberships import LocalClient
 from .wire import LIFE_BITS
 
 STOP_SECONDS = 0.4
@@ -146,10 +147,14 @@ class CpgProcess:
 
     def received(self, session: Session, message: FromClient, payload: Sequence[bytes | memoryview]) -> None:
         """What a client says."""
-        if isinstance(message, Join) and message.group.startswith(RESERVED_PREFIX) and not is_owner(session.uid):
-            raise AccessDenied(
-                f"groups whose names begin with {RESERVED_PREFIX.decode()!r} are for totemd's own processes"
-            )
+        if isinstance(message, Join):
+            if message.group.startswith(RESERVED_PREFIX) and not is_owner(session.uid):
+                text = f"groups whose names begin with {RESERVED_PREFIX.decode()!r} are for totemd's own processes"
+                self._engine.refuse_join(session.state, message.group, AccessDenied(text))
+                self._turn()
+                return
+            if (holder := self._engine.holder(session.state, message.group)) is not None:
+                self._send(holder, PROBE)
         self._engine.received(session.state, message, payload)
         self._turn()
 
@@ -192,7 +197,7 @@ class CpgProcess:
         match effect:
             case ToClients(clients, frames):
                 for client in clients:
-                    self._server.send_encoded(client.handle, frames)
+                    self._send(client, frames)
             case ToRing(message, payload):
                 assert self._ring is not None
                 self._ring.submit(message, payload)
@@ -202,6 +207,11 @@ class CpgProcess:
                 self._say(effect)
             case _:
                 assert_never(effect)
+
+    def _send(self, client: LocalClient, frames: Frames) -> None:
+        assert self._server is not None
+        if not self._server.send_encoded(client.handle, frames):
+            self._server.hang_up(client.handle)
 
     def _say(self, note: Note) -> None:
         limit = self._notes.setdefault(note.text, RateLimited(NOTES_SECONDS, NOTES_BURST))

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from totemd.ipc.messages.cpg import CLIENT_CREDIT_BYTES
+from totemd.services.cpg import audience
 
 HERE = str(Path(__file__).resolve().parent)
 
@@ -14,6 +16,7 @@ if HERE not in sys.path:
     sys.path.insert(0, HERE)
 
 from cpgkit import Rig  # noqa: E402
+from enginekit import Bench  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +33,12 @@ def rig() -> Iterator[Rig]:
     rig = Rig(1, 2)
     yield rig
     rig.close()
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Credit is told of at once, so that every refund can be seen."""
+    monkeypatch.setattr(audience, "CREDIT_PARTS", CLIENT_CREDIT_BYTES)
+    made = Bench()
+    made.ring()
+    return made

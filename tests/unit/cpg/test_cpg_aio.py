@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 import totemd
 import totemd.aio
-from cpgkit import DEADLINE, Rig, payloads
+from cpgkit import DEADLINE, Rig, changes, payloads
+from cpgkit import receive as group_receive
 from totemd import ConfigChange, Event, Member, Message, Reason, Rejoined
 
 
@@ -206,3 +208,36 @@ def test_groups_parts_pending_and_the_initial_ring(pair: Rig) -> None:
             assert group.pending() == []
 
     run(story())
+
+
+def test_a_forgotten_client_hangs_up_with_a_warning(pair: Rig) -> None:
+    async def story() -> None:
+        async with totemd.aio.Client(pair.run_dirs[2]) as two, two.join("forgotten") as b:
+            await receive(b, 1)
+            client = await totemd.aio.Client(pair.run_dirs[1]).connect()
+            await client.join("forgotten")
+            await receive(b, 1)
+            with pytest.warns(ResourceWarning, match="never closed"):
+                del client
+                gc.collect()
+            (left,) = await receive(b, 1)
+            assert isinstance(left, ConfigChange)
+            assert left.left == (Member(1, os.getpid(), Reason.PROCESS_DOWN),)
+
+    run(story())
+
+
+def test_a_client_that_outlives_its_loop_says_goodbye_when_it_is_forgotten(pair: Rig) -> None:
+    kept = []
+
+    async def leave_open() -> None:
+        kept.append(await totemd.aio.Client(pair.run_dirs[1]).connect())
+        await kept[0].join("outlived")
+
+    with pair.client(2) as two, two.join("outlived") as b:
+        run(leave_open())
+        group_receive(b, 2)
+        with pytest.warns(ResourceWarning, match="never closed"):
+            kept.clear()
+            gc.collect()
+        assert changes(group_receive(b, 1))[0].left == (Member(1, os.getpid(), Reason.PROCESS_DOWN),)

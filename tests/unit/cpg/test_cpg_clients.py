@@ -141,7 +141,12 @@ def test_a_group_can_be_joined_again_after_leaving(pair: Rig) -> None:
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [("", totemd.InvalidArgument), ("x" * 129, totemd.GroupNameTooLong), ("ä" * 65, totemd.GroupNameTooLong)],
+    [
+        ("", totemd.InvalidArgument),
+        ("\ud800", totemd.InvalidArgument),
+        ("x" * 129, totemd.GroupNameTooLong),
+        ("ä" * 65, totemd.GroupNameTooLong),
+    ],
 )
 def test_names_that_cannot_be(pair: Rig, name: str, error: type[Exception]) -> None:
     with pair.client(1) as one, pytest.raises(error):
@@ -323,6 +328,48 @@ def test_the_ring_is_told_after_the_own_join_if_wanted(pair: Rig) -> None:
     with pair.client(1) as one, one.join("ring", initial_ring=True) as group:
         joined, ring = receive(group, 2)
         assert isinstance(joined, ConfigChange) and ring == one.ring
+
+
+class Interruption(Exception):
+    """What a signal handler raises."""
+
+
+def test_an_exception_while_messages_are_taken_is_no_silent_gap(pair: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a signal handler may be: what was in hand may be lost, and the member is told."""
+
+    def interrupted(*_: object) -> None:
+        raise Interruption
+
+    with pair.client(1) as one, pair.client(2) as two, one.join("gaps") as a, two.join("gaps") as b:
+        receive(a, 2)
+        b.mcast(b"lost on the way")
+        with monkeypatch.context() as patched, pytest.raises(Interruption):
+            patched.setattr(a._channel, "arrived", interrupted)
+            a.receive(DEADLINE)
+        events = receive_until(a, lambda events: bool(events) and isinstance(events[-1], totemd.Rejoined))
+        assert payloads(events) == []
+        b.mcast(b"after")
+        receive_until(a, lambda events: b"after" in payloads(events))
+
+
+def test_an_exception_while_a_member_waits_costs_nothing(pair: Rig) -> None:
+    def interrupt(*_: object) -> None:
+        raise Interruption
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pair.client(1) as one, pair.client(2) as two, one.join("alarm") as a, two.join("alarm") as b:
+            receive(a, 2)
+            for number in range(3):
+                signal.setitimer(signal.ITIMER_REAL, 0.2)
+                with pytest.raises(Interruption):
+                    a.receive()
+                b.mcast(b"%d" % number)
+                assert receive_payloads(a, 1) == [b"%d" % number]
+            assert a.absences == 0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_everything_pending_at_once_without_waiting(pair: Rig) -> None:

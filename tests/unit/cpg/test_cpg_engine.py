@@ -1,170 +1,46 @@
-"""The cpg process without sockets: what clients may do, what waits for the ring, what is refused, who is expelled."""
+"""The cpg process without sockets: what goes to the ring and comes back, in which order, and what is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import pytest
-from totemd.ipc.codec import Codec, encode
+from enginekit import CREDIT, LIFE, OTHER_LIFE, RING, Bench, batch, headers
 from totemd.ipc.errors import Status
 from totemd.ipc.ids import MESSAGE_BYTES_MAX, Guarantee, Reason, RingId
-from totemd.ipc.messages.common import Refused
 from totemd.ipc.messages.cpg import (
     BATCH_BYTES_MAX,
-    BATCH_COST_BYTES,
-    CLIENT_CREDIT_BYTES,
-    TO_CLIENT,
     Away,
     Changed,
-    Consumed,
     Credit,
-    Expelled,
     Failed,
+    Groups,
     Join,
     Leave,
     Limits,
+    Lookup,
     Messages,
     Multicast,
     Ring,
     Say,
 )
-from totemd.ipc.messages.stream import Attached, Delivered, Epoch, Regular, ServiceList, Submit, Synchronised
-from totemd.services.cpg import audience
-from totemd.services.cpg.audience import READING_SECONDS, WAIT_SECONDS_MAX, ClientLimits
-from totemd.services.cpg.effects import Dismiss, Note, ToClients, ToRing
-from totemd.services.cpg.engine import Engine
-from totemd.services.cpg.memberships import LocalClient
+from totemd.ipc.messages.stream import (
+    Attached,
+    Epoch,
+    Regular,
+    ServiceList,
+    ServiceUp,
+    Synchronised,
+)
+from totemd.services.cpg import lookup
 from totemd.services.cpg.wire import (
     JoinList,
     Mcast,
     ProcJoin,
     ProcLeave,
-    decode_header,
     enclose_header,
     encode_join_list,
 )
 from totemd.services.envelope import disclose
 from totemd.services.sync import enclose_state
-
-RING = RingId(4, 1)
-LIFE, OTHER_LIFE = 77, 88
-CREDIT = 8 * 1024 * 1024
-
-
-class Bench:
-    """Node 1 in a ring with node 2; what the engine does is sorted by whom it is for."""
-
-    def __init__(self, credit: int = CREDIT) -> None:
-        self.engine = Engine()
-        self.codec: Codec[Any] = Codec(TO_CLIENT | Refused)
-        self.inbox: dict[LocalClient, list[Any]] = {}
-        self.submitted: list[bytes] = []
-        """What the ring has not taken."""
-        self.taken: list[bytes] = []
-        self.items: list[Any] = []
-        self.reports: list[Any] = []
-        self.notes: list[Note] = []
-        self.dismissed: list[LocalClient] = []
-        self.position = 0
-        self.engine.attach(Attached(1, RingId(1, 1), (1,), {}), credit, LIFE)
-
-    def run(self) -> None:
-        self.engine.flush()
-        for effect in self.engine.take_effects():
-            match effect:
-                case ToClients(clients, frames):
-                    message, payload = self.codec.decode([bytes(frame) for frame in frames])
-                    for client in clients:
-                        self.inbox.setdefault(client, []).append((message, *payload) if payload else message)
-                case ToRing(Submit(items), payload):
-                    self.items += items
-                    self.submitted += payload
-                case ToRing(message):
-                    self.reports.append(message)
-                case Note():
-                    self.notes.append(effect)
-                case Dismiss(client):
-                    self.dismissed.append(client)
-                    self.engine.closed(client)
-
-    def ring(self, ring: RingId = RING, others: dict[int, JoinList] | None = None) -> None:
-        """A ring with the node 2, and its exchange."""
-        others = {2: JoinList(OTHER_LIFE, {})} if others is None else others
-        members = (1, *others)
-        self.engine.event(Regular(ring, members, (1,)))
-        self.run()
-        self.engine.credited(len(self.submitted.pop()))
-        for node in members:
-            self.engine.event(ServiceList(node, ring, ("cpg",)))
-        joins = {1: self.engine.state.join_list(), **others}
-        for node, joined in joins.items():
-            self.deliver(node, enclose_state(Epoch(ring, 0), encode_join_list(joined)))
-
-    def deliver(self, origin: int, payload: bytes) -> None:
-        self.position += 1
-        self.engine.event(Delivered(origin, RING, self.position), payload)
-        self.run()
-
-    def loop_back(self) -> None:
-        """The ring takes and delivers what was submitted."""
-        while self.submitted:
-            payload = self.submitted.pop(0)
-            self.taken.append(payload)
-            self.engine.credited(len(payload))
-            self.deliver(1, payload)
-
-    def client(self, pid: int = 10) -> LocalClient:
-        client = self.engine.opened(object(), pid)
-        self.run()
-        return client
-
-    def say(self, client: LocalClient, message: Any, *payload: bytes) -> None:
-        self.engine.received(client, message, payload)
-        self.run()
-
-    def member(self, pid: int = 10, group: bytes = b"g") -> LocalClient:
-        client = self.client(pid)
-        self.say(client, Join(group))
-        self.loop_back()
-        self.inbox[client].clear()
-        return client
-
-    def got(self, client: LocalClient) -> list[Any]:
-        got, self.inbox[client] = self.inbox.get(client, []), []
-        return got
-
-
-def batch(*messages: bytes) -> bytes:
-    return b"".join(len(each).to_bytes(4, "little") + each for each in messages)
-
-
-def headers(payloads: Sequence[bytes]) -> list[Any]:
-    return [decode_header(disclose(payload).header) for payload in payloads]
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Credit is told of at once, so that every refund can be seen."""
-    monkeypatch.setattr(audience, "CREDIT_PARTS", CLIENT_CREDIT_BYTES)
-    made = Bench()
-    made.ring()
-    return made
-
-
-def test_credit_is_told_of_when_it_is_worth_a_message() -> None:
-    bench = Bench()
-    bench.ring()
-    client = bench.member()
-    part = CLIENT_CREDIT_BYTES // audience.CREDIT_PARTS
-    told, sent = 0, 0
-    while not told:
-        bench.say(client, Multicast(b"g", 1), batch(bytes(60_000)))
-        sent += 60_000 + BATCH_COST_BYTES + 4
-        bench.loop_back()
-        told = sum(each.payload_bytes for each in bench.got(client) if isinstance(each, Credit))
-        assert sent < 2 * part
-    assert told == sent >= part
 
 
 def test_a_client_learns_the_ring_first_and_its_own_join_as_first_event(bench: Bench) -> None:
@@ -296,50 +172,6 @@ def test_submissions_that_cannot_be_read_are_dropped(bench: Bench, payload: byte
     assert bench.engine.counters.malformed == 1
 
 
-def test_a_process_is_in_a_group_once(bench: Bench) -> None:
-    first = bench.member()
-    second = bench.client(10)
-    bench.got(second)
-    bench.say(second, Join(b"g"))
-    (refused,) = bench.got(second)
-    assert isinstance(refused, Failed) and refused.status is Status.ALREADY_MEMBER
-    bench.say(first, Join(b"g"))
-    assert bench.got(first)[0].status is Status.ALREADY_MEMBER
-
-
-def test_a_join_waits_for_the_leave_before_it(bench: Bench) -> None:
-    first = bench.member()
-    bench.say(first, Leave(b"g"))
-    second = bench.client(10)
-    bench.say(second, Join(b"g"))
-    assert [type(each) for each in headers(bench.submitted)] == [ProcLeave]
-    bench.loop_back()
-    assert bench.got(first) == [Changed(b"g", (), left=((1, 10, Reason.LEAVE),))]
-    assert bench.got(second)[-1] == Changed(b"g", ((1, 10),), joined=((1, 10, Reason.JOIN),))
-
-
-def test_a_join_that_never_began_can_be_given_up(bench: Bench) -> None:
-    first = bench.member()
-    bench.engine.closed(first)
-    second = bench.client(10)
-    bench.got(second)
-    bench.say(second, Join(b"g"))
-    bench.say(second, Leave(b"g"))
-    assert bench.got(second)[0].status is Status.NOT_MEMBER
-    bench.loop_back()
-    assert bench.engine.own_members() == 0
-
-
-def test_a_client_that_is_gone_leaves_as_process_down_after_what_it_sent(bench: Bench) -> None:
-    client = bench.member()
-    bench.engine.received(client, Multicast(b"g", 1), [batch(b"last words")])
-    bench.engine.closed(client)
-    bench.run()
-    sent, left = headers(bench.submitted)
-    assert isinstance(sent, Mcast)
-    assert left == ProcLeave(b"g", 10, LIFE, Reason.PROCESS_DOWN)
-
-
 @pytest.mark.parametrize(
     ("message", "payload", "status"),
     [
@@ -368,78 +200,6 @@ def test_the_largest_message_passes(bench: Bench) -> None:
     bench.say(client, Multicast(b"g", 1), batch(b"x" * MESSAGE_BYTES_MAX))
     bench.loop_back()
     assert len(bench.got(client)[-1][1]) == MESSAGE_BYTES_MAX + 4
-
-
-def test_a_client_that_ignores_its_credit_is_dismissed(bench: Bench) -> None:
-    client = bench.member()
-    bench.engine.event(Regular(RingId(8, 1), (1, 2), (1, 2)))
-    for _ in range(4):
-        bench.say(client, Multicast(b"g", 1), batch(b"x" * MESSAGE_BYTES_MAX))
-    assert not bench.dismissed
-    bench.say(client, Multicast(b"g", 1), batch(b"one more"))
-    assert bench.dismissed == [client]
-    assert isinstance(bench.got(client)[-1], Refused)
-
-
-def test_a_client_that_does_not_read_is_expelled_and_the_others_go_on(bench: Bench) -> None:
-    bench.engine.limit(ClientLimits(backlog_bytes=100_000))
-    lazy, busy = bench.member(10), bench.member(20)
-    bench.got(lazy)
-    for _ in range(6):
-        bench.say(busy, Multicast(b"g", 1), batch(b"x" * 30_000))
-        bench.loop_back()
-        bench.say(busy, Consumed(len(bench.got(busy))))
-    assert bench.dismissed == [lazy]
-    last = bench.got(lazy)[-1]
-    assert isinstance(last, Expelled) and "cpg.backlog is 100000" in last.why
-    bench.loop_back()
-    assert bench.engine.state.members(b"g") == ((1, 20),)
-    assert bench.engine.audience.unread == sum(each.unread for each in bench.engine.audience.clients) < 100_000
-    assert bench.engine.counters.expelled == 1
-
-
-def test_a_client_that_reads_nothing_for_too_long_is_expelled(bench: Bench) -> None:
-    bench.engine.limit(ClientLimits(unread_seconds=2.0))
-    lazy, slow, idle = bench.member(10), bench.member(20), bench.member(30, b"other")
-    for client in (lazy, slow, idle):
-        bench.say(client, Consumed(1_000))
-    bench.say(slow, Multicast(b"g", 2), batch(b"x", b"y"))
-    bench.loop_back()
-    for _ in range(4):
-        bench.engine.time_passed(1.0)
-        bench.run()
-        bench.say(slow, Multicast(b"g", 1), batch(b"more"))
-        bench.loop_back()
-        bench.say(slow, Consumed(1))
-    assert bench.dismissed == [lazy]
-    last = bench.got(lazy)[-1]
-    assert isinstance(last, Expelled) and "nothing was read for 3 s; cpg.unread_timeout is 2 s" in last.why
-    assert bench.engine.state.members(b"g") == ((1, 20),)
-
-
-def test_a_new_limit_is_told_to_all_and_counts_at_once(bench: Bench) -> None:
-    bench.engine.limit(ClientLimits(message_bytes=3 * MESSAGE_BYTES_MAX))
-    client = bench.member()
-    bench.engine.limit(ClientLimits(message_bytes=2 * MESSAGE_BYTES_MAX))
-    bench.run()
-    assert bench.got(client) == [Limits(2 * MESSAGE_BYTES_MAX, BATCH_BYTES_MAX)]
-    bench.say(client, Multicast(b"g", 1), batch(bytes(2 * MESSAGE_BYTES_MAX + 1)))
-    failed = bench.got(client)[-1]
-    assert isinstance(failed, Failed) and failed.status is Status.TOO_LARGE and "2097152" in failed.detail
-
-
-def test_all_clients_together_are_bounded_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audience, "BACKLOG_BYTES_ALL_MAX", 100_000)
-    behind, less = bench.member(10), bench.member(20, b"other")
-    bench.say(less, Multicast(b"other", 1), batch(b"x" * 30_000))
-    bench.say(behind, Multicast(b"g", 1), batch(b"x" * 55_000))
-    bench.loop_back()
-    assert not bench.dismissed
-    bench.say(less, Multicast(b"other", 1), batch(b"x" * 10_000))
-    bench.loop_back()
-    bench.say(less, Multicast(b"other", 1), batch(b"x" * 6_000))
-    bench.loop_back()
-    assert bench.dismissed == [behind]
 
 
 def test_when_the_ring_is_away_clients_are_told_and_rejoin(bench: Bench) -> None:
@@ -474,51 +234,36 @@ def test_a_stop_lets_everybody_leave(bench: Bench) -> None:
     assert not bench.engine.stop()
 
 
-def behind(bench: Bench, unread: int) -> LocalClient:
-    """A member that has so many bytes unread, of a backlog of 100,000."""
-    bench.engine.limit(ClientLimits(backlog_bytes=100_000))
-    client = bench.member(10)
-    bench.say(client, Consumed(1_000))
-    bench.engine.audience.send((client,), (encode(Away("why")), bytes(unread // 2)))
-    bench.engine.audience.send((client,), (encode(Away("why")), bytes(unread // 2)))
-    return client
+def test_a_lookup_during_an_exchange_is_answered_at_its_end(bench: Bench) -> None:
+    """Also where the ring stays as it is: then clients are told of no ring, after which they would ask again."""
+    client = bench.member()
+    bench.engine.event(ServiceUp(2, "cpg", RING, 9))
+    bench.say(client, Lookup(1, b"g"))
+    gone = bench.client(11)
+    bench.say(gone, Lookup(1, None))
+    bench.engine.closed(gone)
+    assert bench.got(client) == []
+    epoch = Epoch(RING, 9)
+    bench.deliver(1, enclose_state(epoch, encode_join_list(bench.engine.state.join_list())))
+    bench.deliver(2, enclose_state(epoch, encode_join_list(JoinList(99, {}))))
+    (answer,) = [each for each in bench.got(client) if isinstance(each, Groups)]
+    assert answer.number == 1 and dict(answer.groups or ()) == {b"g": ((1, 10),)}
 
 
-def test_the_ring_waits_for_who_reads_slowly(bench: Bench) -> None:
-    audience = bench.engine.audience
-    slow = behind(bench, 30_000)
-    assert audience.ring_waits
-    bench.say(slow, Consumed(1))
-    assert audience.ring_waits, "until it has caught up by half"
-    audience.send((slow,), (encode(Away("why")), bytes(10_000)))
-    bench.say(slow, Consumed(2))
-    assert not audience.ring_waits
-
-
-def test_the_ring_does_not_wait_for_who_is_close_behind_has_stopped_or_is_gone(bench: Bench) -> None:
-    audience = bench.engine.audience
-    client = behind(bench, 20_000)
-    assert not audience.ring_waits
-    audience.send((client,), (encode(Away("why")), bytes(20_000)))
-    assert audience.ring_waits
-    bench.engine.time_passed(READING_SECONDS)
-    assert not audience.ring_waits, "it has stopped"
-    bench.say(client, Consumed(1))
-    assert audience.ring_waits, "or has it?"
-    audience.leave(client)
-    assert not audience.ring_waits
-
-
-def test_the_ring_does_not_wait_for_ever(bench: Bench) -> None:
-    audience = bench.engine.audience
-    slow = behind(bench, 40_000)
-    for _ in range(int(2 * WAIT_SECONDS_MAX) - 1):
-        bench.engine.time_passed(0.5)
-        audience.send((slow,), (encode(Away("why")), bytes(20_000)))
-        bench.say(slow, Consumed(1))
-        assert audience.ring_waits
-    bench.engine.time_passed(0.5)
-    assert not audience.ring_waits
-    bench.say(slow, Consumed(10))
-    audience.send((slow,), (encode(Away("why")), bytes(30_000)))
-    assert audience.ring_waits, "it had caught up in between"
+def test_lookups_that_wait_are_bounded_and_those_without_a_ring_are_told_to_ask_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    monkeypatch.setattr(lookup, "INQUIRIES_MAX", 2)
+    client = bench.client()
+    bench.say(client, Lookup(1, b"g"))
+    assert bench.got(client)[-1] == Groups(1, None)
+    bench.ring()
+    bench.engine.event(ServiceUp(2, "cpg", RING, 9))
+    bench.got(client)
+    for number in (2, 3, 4):
+        bench.say(client, Lookup(number, b"g"))
+    assert bench.got(client) == [Groups(4, None)]
+    bench.engine.detach("the ring is gone")
+    bench.run()
+    assert not [each for each in bench.got(client) if isinstance(each, Groups)], "it asks again when there is a ring"

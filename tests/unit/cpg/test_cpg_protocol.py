@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 import zmq
-from cpgkit import Rig, receive_payloads
+from cpgkit import Rig, changes, receive, receive_payloads
+from totemd import AlreadyMember, Member, Reason
 from totemd.ipc.paths import CPG_SOCKET
+from totemd.services.cpg.audience import PROBE_SECONDS
 
 
 class Stranger:
@@ -149,3 +153,34 @@ def test_noise_disturbs_nobody(pair: Rig) -> None:
         group.mcast(b"after")
         assert receive_payloads(group, 1) == [b"after"]
         assert pair.processes[2].poll() is None
+
+
+def ghost(rig: Rig, group: bytes) -> None:
+    """A member whose program has closed its socket without a word, and goes on: this process."""
+    stranger = Stranger(rig, 1)
+    stranger.send(type="hello", role="client", protocol=[1, 0])
+    stranger.send(type="join", group=group)
+    assert stranger.until("changed")[0]["joined"]
+    stranger.context.destroy(linger=0)
+
+
+def test_who_closes_its_socket_without_a_word_is_out_soon(pair: Rig) -> None:
+    with pair.client(2) as two, two.join("ghosts") as group:
+        receive(group, 1)
+        ghost(pair, b"ghosts")
+        came, went = changes(receive(group, 2))
+        assert [each.pid for each in came.joined] == [os.getpid()]
+        assert went.left == (Member(1, os.getpid(), Reason.PROCESS_DOWN),)
+
+
+def test_a_process_that_has_closed_its_socket_without_a_word_may_join_with_another(pair: Rig) -> None:
+    ghost(pair, b"heirs")
+    deadline = time.monotonic() + PROBE_SECONDS / 2
+    with pair.client(1) as client:
+        while True:
+            try:
+                group = client.join("heirs")
+                break
+            except AlreadyMember:  # libzmq has not noticed that the socket is closed
+                assert time.monotonic() < deadline
+        assert [member.pid for member in group.members] == [os.getpid()]
