@@ -8,9 +8,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from ...ipc.deadline import within
 from ...ipc.errors import ConnectionLost, Expelled, NotMember, TotemdError
 from ..cpg.aio import Client
 from ..cpg.aio_group import Group
+from ..cpg.batches import BytesLike
 from .driver import Driver, OnMembers
 from .effects import Status
 from .machine import StateMachine
@@ -89,7 +91,7 @@ class Replica(ReplicaView):
             IncompatibleState, TransferFailed, or whatever ended the replica.
         """
         driver = self._require_driver()
-        async with asyncio.timeout(timeout):
+        async with within(timeout):
             await self._settled.wait()
         driver.require_open()
 
@@ -101,7 +103,7 @@ class Replica(ReplicaView):
         if driver.error is not None:
             raise driver.error
 
-    async def submit(self, command: bytes) -> Any:
+    async def submit(self, command: BytesLike) -> Any:
         """Have all replicas apply the command; returns what `apply` returned here, where the command stands.
 
         What is read here afterwards shows the command.  While this replica has no state, or may not work, this waits
@@ -111,16 +113,18 @@ class Replica(ReplicaView):
             Rejected: `apply` did.
             OutcomeUnknown: this member lost its place meanwhile; the command was applied once or never.
             MessageTooLarge: above `COMMAND_BYTES_MAX`; nothing was sent.
+            InvalidArgument: not bytes-like; nothing was sent.
             NotMember, or whatever ended the replica: it is closed.
         """
-        return await self._propose(bytes(command))
+        driver = self._require_driver()
+        return await self._ordered(lambda now: driver.propose(command, now))
 
     async def barrier(self) -> None:
         """Wait until everything that was acknowledged to anybody before the call has been applied here.
 
         What is read then is as fresh as the answer to a `submit`, and costs as much.  Raises as that.
         """
-        await self._propose(None)
+        await self._ordered(self._require_driver().barrier)
 
     async def begin(self) -> None:
         """Work with those who are here and what they have: for an operator who knows that the others are gone.
@@ -154,10 +158,10 @@ class Replica(ReplicaView):
 
     # -- inside
 
-    async def _propose(self, command: bytes | None) -> Any:
+    async def _ordered(self, propose: Callable[[float], int]) -> Any:
         driver = self._require_driver()
         async with self._room:
-            ticket = driver.propose(command, asyncio.get_running_loop().time())
+            ticket = propose(asyncio.get_running_loop().time())
             waiter = self._waiters[ticket] = asyncio.get_running_loop().create_future()
             self._after()
             try:
@@ -230,5 +234,8 @@ class Replica(ReplicaView):
 
     def _expire(self) -> None:
         self._timer = None
-        self._require_driver().expire(asyncio.get_running_loop().time())
+        driver = self._require_driver()
+        driver.expire(asyncio.get_running_loop().time())
         self._after()
+        if driver.core.status is Status.CLOSED and self._follower is not None:
+            self._follower.cancel()  # it waits for an event that may never come; `_followed` leaves the group

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...ipc.deadline import Deadline
 from ...ipc.errors import ConnectionLost, Expelled, NotMember, TotemdError, TryAgain
+from ..cpg.batches import BytesLike
 from ..cpg.client import Client
 from ..cpg.group import Group
 from .driver import Driver, OnMembers, Outcome
@@ -89,7 +90,7 @@ class Replica(ReplicaView):
         """
         self._until(lambda: self.status is Status.ACTIVE, Deadline(timeout), "the replica did not become active")
 
-    def submit(self, command: bytes, timeout: float | None = None) -> Any:
+    def submit(self, command: BytesLike, timeout: float | None = None) -> Any:
         """Have all replicas apply the command; returns what `apply` returned here, where the command stands.
 
         Raises:
@@ -97,15 +98,16 @@ class Replica(ReplicaView):
             OutcomeUnknown: this member lost its place meanwhile; the command was applied once or never.
             TimeoutError: no answer within *timeout* seconds; the command may still be applied.
             MessageTooLarge: above `COMMAND_BYTES_MAX`; nothing was sent.
+            InvalidArgument: not bytes-like; nothing was sent.
             NotMember, or whatever ended the replica: it is closed.
         """
-        return self._propose(bytes(command), timeout)
+        return self._ordered(lambda now: self._driver.propose(command, now), timeout)
 
     def barrier(self, timeout: float | None = None) -> None:
         """Wait until everything that was acknowledged to anybody before the call has been applied here."""
-        self._propose(None, timeout)
+        self._ordered(self._driver.barrier, timeout)
 
-    def post(self, command: bytes) -> None:
+    def post(self, command: BytesLike) -> None:
         """Have all replicas apply the command, without waiting; nobody is told what became of it.
 
         While this replica may not work the command waits, as that of `submit` does.
@@ -114,9 +116,10 @@ class Replica(ReplicaView):
             TryAgain: so many wait already that no more are taken (`PROPOSALS_MAX`).
             MessageTooLarge, NotMember, or whatever ended the replica: as `submit`.
         """
+        self._require_outside()
         if self._driver.core.pending.count >= PROPOSALS_MAX:
             raise TryAgain(f"{PROPOSALS_MAX} commands of this replica are on their way; take in what happens first")
-        self._driver.propose(bytes(command), time.monotonic())
+        self._driver.propose(command, time.monotonic())
         self._send()
 
     def wait(
@@ -135,6 +138,7 @@ class Replica(ReplicaView):
 
         With `Majority` that is still only possible on more than half of the nodes.
         """
+        self._require_outside()
         self._driver.begin()
         self._send()
 
@@ -158,8 +162,9 @@ class Replica(ReplicaView):
 
     # -- inside
 
-    def _propose(self, command: bytes | None, timeout: float | None) -> Any:
-        ticket = self._driver.propose(command, time.monotonic())
+    def _ordered(self, propose: Callable[[float], int], timeout: float | None) -> Any:
+        self._require_outside()
+        ticket = propose(time.monotonic())
         self._awaited.add(ticket)
         try:
             self._send()
@@ -176,10 +181,14 @@ class Replica(ReplicaView):
             if not self._step(deadline.left) and deadline.passed and not condition():
                 raise TimeoutError(f"{otherwise} within {deadline.timeout} s (it is {self.status.value})")
 
-    def _step(self, timeout: float | None) -> bool:
-        """Take in one event; returns whether there was one within *timeout* seconds, or until the clock struck."""
+    def _require_outside(self) -> None:
+        """Before anything is sent: what is refused has no effect."""
         if self.is_applying:
             raise RuntimeError("a replica cannot be used by what it calls: do that once the method has returned")
+
+    def _step(self, timeout: float | None) -> bool:
+        """Take in one event; returns whether there was one within *timeout* seconds, or until the clock struck."""
+        self._require_outside()
         self._send()
         self._driver.require_open()
         waits = [timeout, *([RETRY_SECONDS] if self._driver.outgoing else []), self._clock()]

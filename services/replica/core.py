@@ -117,7 +117,7 @@ class Core:
         return ticket
 
     def snapshot_taken(self, transfer: bytes, parts: Iterable[bytes]) -> None:
-        """The answer to `TakeSnapshot`; *parts* are read as they are sent."""
+        """The answer to `TakeSnapshot`; the first of *parts* is read now, the others as they are sent."""
         self.donor.snapshot_taken(transfer, parts)
 
     def begin(self) -> None:

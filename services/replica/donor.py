@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from ...ipc.ids import Address
 from .effects import Effect, TakeSnapshot
+from .errors import SnapshotFailed
 from .history import History
 from .messages import Cut, Said
 from .roster import Roster
@@ -59,14 +60,14 @@ class Donor:
             self._announced = None
 
     def snapshot_taken(self, transfer: bytes, parts: Iterable[bytes]) -> None:
-        """The snapshot; its parts are read as they are sent."""
+        """The snapshot; its first part is read now, the others as they are sent."""
         if self._serving is not None and self._serving.transfer == transfer:
-            self._send(self._serving.begin(parts))
+            self._read(self._serving, lambda serving: serving.begin(parts))
 
     def returned(self, transfer: bytes) -> None:
         """A part came back."""
         if self._serving is not None and self._serving.transfer == transfer:
-            self._send(self._serving.returned())
+            self._read(self._serving, Serving.returned)
 
     def forget(self, members: Iterable[Address]) -> None:
         """They receive nothing any more; without receivers there is no transfer."""
@@ -79,8 +80,12 @@ class Donor:
         """No transfer goes on."""
         self._serving = self._announced = None
 
-    def _send(self, chunks: Iterable[Said]) -> None:
-        for chunk in chunks:
-            self._say(chunk)
-        if self._serving is not None and self._serving.finished:
+    def _read(self, serving: Serving, next_chunks: Callable[[Serving], Iterable[Said]]) -> None:
+        try:
+            for chunk in next_chunks(serving):
+                self._say(chunk)
+        except SnapshotFailed:
+            self._serving = None  # The receivers notice that nothing comes, and ask another member.
+            return
+        if serving.finished:
             self._serving = None

@@ -5,14 +5,16 @@ Both shells are a page above this.  Nothing here waits.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from ...ipc.errors import MessageTooLarge, NotMember
+from ...ipc.errors import InvalidArgument, MessageTooLarge, NotMember
 from ...ipc.ids import Address
+from ..cpg.batches import BytesLike
 from ..cpg.events import Event, Rejoined
 from .core import IDENTITY_BYTES, Core
 from .effects import (
@@ -65,7 +67,7 @@ class Driver:
         on_status: Callable[[Status], None] | None = None,
         on_members: OnMembers | None = None,
     ) -> None:
-        self.machine = Machine(machine)
+        self.machine = Machine(machine, _complain)
         self.core = Core(
             me,
             os.urandom(IDENTITY_BYTES) if identity is None else identity,
@@ -87,17 +89,23 @@ class Driver:
         self._results: dict[int, Outcome] = {}
         """Known, and not to be given out yet."""
 
-    def propose(self, command: bytes | None, now: float) -> int:
-        """Have a command applied; None is a barrier.
+    def propose(self, command: BytesLike, now: float) -> int:
+        """Have a command applied.
 
         Raises:
+            InvalidArgument: it has no buffer (a number, say).
             MessageTooLarge: more than a message holds.
             NotMember, or what ended the replica: it is closed.
         """
         self.require_open()
-        if command is not None and len(command) > COMMAND_BYTES_MAX:
-            raise MessageTooLarge(f"a command has at most {COMMAND_BYTES_MAX} bytes; this one has {len(command)}")
-        ticket = self.core.propose(command, now)
+        ticket = self.core.propose(_as_command(command), now)
+        self._carry_out()
+        return ticket
+
+    def barrier(self, now: float) -> int:
+        """Have it told when everything before it has been applied; raises as `propose`."""
+        self.require_open()
+        ticket = self.core.propose(None, now)
         self._carry_out()
         return ticket
 
@@ -181,3 +189,17 @@ class Driver:
             outcome = Outcome(error=refusal)
         if ticket is not None:
             self._results[ticket] = outcome
+
+
+def _as_command(given: object) -> bytes:
+    try:
+        view = memoryview(given)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidArgument(f"a command is bytes-like, not {type(given).__name__}; encode it first") from None
+    if view.nbytes > COMMAND_BYTES_MAX:
+        raise MessageTooLarge(f"a command has at most {COMMAND_BYTES_MAX} bytes; this one has {view.nbytes}")
+    return view.tobytes()
+
+
+def _complain(error: Exception) -> None:
+    logging.getLogger("totemd.replica").error("the state machine could not give its state to a joiner", exc_info=error)

@@ -20,6 +20,14 @@ class OutcomeUnknown(OperationFailed):
     """
 
 
+class SnapshotFailed(Exception):
+    """Inside the package only: the state machine of a donor could not give its state, which is no fault of the donor.
+
+    Its transfer ends, its receivers ask another one, and the donor goes on: if one joiner could end all who have the
+    state, it would be the last one, with nothing.
+    """
+
+
 class IncompatibleState(OperationFailed):
     """No replica of the group can give a snapshot in a format that this state machine accepts."""
 

@@ -23,8 +23,8 @@ class LineView(abc.ABC):
     """Follows the line; for its status and its members."""
 
     def __init__(self, fence_above: int, on_leader: OnLeader | None = None) -> None:
-        if not 0 <= fence_above <= FENCE_MAX:
-            raise InvalidArgument(f"a fence is a number from 0 to {FENCE_MAX}, not {fence_above}")
+        if not isinstance(fence_above, int) or not 0 <= fence_above <= FENCE_MAX:
+            raise InvalidArgument(f"a fence is a whole number from 0 to {FENCE_MAX}, not {fence_above}")
         self._turns = Turns(self._moved)
         self._fence_above = fence_above
         self._highest = 0

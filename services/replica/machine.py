@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 from ...ipc.errors import InvalidArgument
 from ...ipc.ids import Address
 from .effects import Snapshot
+from .errors import SnapshotFailed
 
 
 @runtime_checkable
@@ -45,10 +46,12 @@ class StateMachine(Protocol):
 class Machine:
     """A state machine with its optional parts filled in."""
 
-    def __init__(self, machine: StateMachine) -> None:
+    def __init__(self, machine: StateMachine, complain: Callable[[Exception], None]) -> None:
+        """*complain* is told why a snapshot cannot be had."""
         if not isinstance(machine, StateMachine):
             raise InvalidArgument(f"a state machine has apply, snapshot and restore; {type(machine).__name__} has not")
         self.machine = machine
+        self._complain = complain
         self.snapshot_format: int = getattr(machine, "snapshot_format", 1)
         self.accepts_formats: Iterable[int] = tuple(getattr(machine, "accepts_formats", (self.snapshot_format,)))
         self._members_changed: Callable[[tuple[Address, ...]], None] | None = getattr(machine, "members_changed", None)
@@ -72,10 +75,21 @@ class Machine:
             raise InvalidArgument(f"a summary has at most {SUMMARY_BYTES_MAX} bytes; this one has {len(summary)}")
         return summary
 
-    def snapshot(self) -> Iterable[bytes]:
-        """The parts of its state."""
-        snapshot = self.machine.snapshot()
-        return (bytes(snapshot),) if isinstance(snapshot, bytes | bytearray | memoryview) else snapshot
+    def snapshot(self) -> Iterator[bytes]:
+        """The parts of its state; it is asked for them when the first is read.
+
+        Raises:
+            SnapshotFailed: when a part is read.
+        """
+        try:
+            snapshot = self.machine.snapshot()
+            for part in (snapshot,) if isinstance(snapshot, _BYTES) else snapshot:
+                if not isinstance(part, _BYTES):
+                    raise TypeError(f"a snapshot is bytes, or parts that are bytes, not {type(part).__name__}")
+                yield bytes(part)
+        except Exception as error:
+            self._complain(error)
+            raise SnapshotFailed(repr(error)) from error
 
     def restore(self, snapshot: bytes, replaces: bool) -> None:
         """Give it a state."""
@@ -86,3 +100,5 @@ class Machine:
 
 SUMMARY_BYTES_MAX = 4096
 """A summary travels with every answer to a census."""
+
+_BYTES = (bytes, bytearray, memoryview)

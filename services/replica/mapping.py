@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ...ipc.errors import MalformedMessage
-from ...ipc.strict import decode_strictly
+from ...ipc.errors import InvalidArgument
 from .errors import Rejected
 
 Key = str | int
+T = TypeVar("T")
 
 MISSING: Final = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 """Stands for no value, in changes and comparisons."""
@@ -54,6 +54,10 @@ class Add(msgspec.Struct, frozen=True, array_like=True, tag=5):
     amount: int | float
 
 
+NESTING_MAX: Final = 64
+"""Lists and dictionaries inside each other.  How many a decoder takes depends on how deep the program's own calls are,
+and so would differ between replicas."""
+
 NUMBERS: Final = range(-(2**63), 2**64)
 """The whole numbers that msgpack holds."""
 
@@ -69,8 +73,45 @@ def raw(value: Any) -> msgspec.Raw:
 
     Raises:
         TypeError: msgpack cannot hold it.
+        InvalidArgument: nested too deeply, or something that cannot be read back.
     """
-    return msgspec.Raw(_ENCODER.encode(value))
+    try:
+        encoded = _ENCODER.encode(value)
+        is_too_deep = _nesting(_VALUES.decode(encoded)) > NESTING_MAX
+    except RecursionError:
+        is_too_deep = True
+    except msgspec.MsgspecError as error:
+        raise InvalidArgument(f"what is written of the value cannot be read back: {error}") from None
+    if is_too_deep:
+        raise InvalidArgument(f"a value has at most {NESTING_MAX} lists and dictionaries inside each other")
+    return msgspec.Raw(encoded)
+
+
+def _nesting(value: Any) -> int:
+    """How many lists and dictionaries are inside each other."""
+    depth, level = 0, _containers((value,))
+    while level:
+        depth, level = depth + 1, [inner for each in level for inner in _containers(_contents(each))]
+    return depth
+
+
+def _containers(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if isinstance(value, list | tuple | dict)]
+
+
+def _contents(container: Any) -> Iterable[Any]:
+    return (*container.keys(), *container.values()) if isinstance(container, dict) else container
+
+
+def _read(decoder: msgspec.msgpack.Decoder[T], data: bytes, what: str) -> T:
+    """What *data* says; Rejected if it is nothing of that kind, which all replicas find alike.
+
+    A RecursionError they would not: that one gets through, and ends this replica before it can differ.
+    """
+    try:
+        return decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Rejected(f"{what}: {error}") from None
 
 
 class DictMachine:
@@ -84,12 +125,9 @@ class DictMachine:
 
     def apply(self, command: bytes) -> Any:
         """Carry out one of the commands above."""
-        try:
-            said = decode_strictly(_COMMANDS, command, "not a command for a dictionary")
-            for value in _new_values(said):
-                decode_strictly(_VALUES, value, "not a value for a dictionary")
-        except MalformedMessage as error:
-            raise Rejected(str(error)) from None
+        said = _read(_COMMANDS, command, "not a command for a dictionary")
+        for value in _new_values(said):
+            _read(_VALUES, value, "not a value for a dictionary")
         match said:
             case Set(items):
                 for key, value in items.items():
@@ -102,7 +140,11 @@ class DictMachine:
                 for key in list(self.values):
                     self._put(key, None)
             case Replace(key, expected, replacement):
-                before, is_expected = self.get(key), self.values.get(key) == expected
+                before, present = self.get(key), self.values.get(key)
+                # Equal bytes, or equal values: the same dictionary may have been written in another order.
+                is_expected = present == expected
+                if expected is not None and not is_expected:
+                    is_expected = bool(before == _read(_VALUES, expected, "not a value to expect"))
                 if is_expected:
                     self._put(key, replacement)
                 return is_expected, before

@@ -98,7 +98,8 @@ class Clerk(Actor):
 
     def submit(self, step: Step | None, entry: Entry, command: bytes | None) -> None:
         assert self.driver is not None
-        ticket = self.driver.propose(command, self.stage.now)
+        now = self.stage.now
+        ticket = self.driver.barrier(now) if command is None else self.driver.propose(command, now)
         self.asked[ticket] = (step, entry)
         self.after()
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
+import sys
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from totemd.ipc.errors import InvalidArgument
 from totemd.replica import MISSING, Rejected
-from totemd.services.replica.mapping import Add, Clear, Delete, DictMachine, Replace, Set, encode, raw
+from totemd.services.replica.blocks import replacement
+from totemd.services.replica.mapping import NESTING_MAX, Add, Clear, Delete, DictMachine, Replace, Set, encode, raw
+
+
+@dataclass(frozen=True)
+class Pair:
+    one: int
+    two: int
+
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -83,3 +95,68 @@ def test_any_bytes_are_applied_or_refused(command: bytes) -> None:
         assert machine.values == before
     for key in machine.values:
         machine.get(key)
+
+
+@pytest.mark.parametrize(
+    ("present", "expected", "matches"),
+    [
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+        ((1, 2), [1, 2], True),
+        (1, 1.0, True),
+        (math.nan, math.nan, True),
+        ({"a": 1}, {"a": 2}, False),
+        (None, MISSING, False),
+        (MISSING, MISSING, True),
+        (MISSING, None, False),
+    ],
+)
+def test_what_is_expected_is_a_value_and_not_its_bytes(present: Any, expected: Any, matches: bool) -> None:
+    machine = DictMachine()
+    if present is not MISSING:
+        machine.apply(encode(Set({"k": raw(present)})))
+    was_expected, _ = machine.apply(replacement("k", expected, "new"))
+    assert was_expected is matches and (machine.get("k") == "new") is matches
+
+
+def test_an_expectation_that_cannot_be_read_is_refused_everywhere() -> None:
+    machine = DictMachine()
+    machine.apply(encode(Set({"k": raw(1)})))
+    with pytest.raises(Rejected, match="not a value to expect"):
+        machine.apply(encode(Replace("k", b"\xc1", bytes(raw(2)))))
+    assert machine.get("k") == 1
+
+
+def nested(depth: int, value: Any = 1) -> Any:
+    for level in range(depth):
+        value = {"in": value} if level % 2 else [value]
+    return value
+
+
+def test_how_deep_a_value_may_be_does_not_depend_on_how_deep_the_calls_are() -> None:
+    """Or it would be taken by one replica and refused by another."""
+    machine = DictMachine()
+    machine.apply(encode(Set({"k": raw(nested(NESTING_MAX))})))
+    assert machine.get("k") == nested(NESTING_MAX)
+    for depth in (NESTING_MAX + 1, 900, 100_000):
+        with pytest.raises(InvalidArgument, match="at most 64"):
+            raw(nested(depth))
+    raw(nested(NESTING_MAX - 1, []))
+    for innermost in ([], {}, Pair(1, 2)):
+        with pytest.raises(InvalidArgument, match="at most 64"):
+            raw(nested(NESTING_MAX, innermost))
+
+
+def test_a_value_that_could_not_be_read_back_is_refused_before_it_is_sent() -> None:
+    with pytest.raises(InvalidArgument, match="cannot be read back"):
+        raw({Pair(1, 2): "its key becomes a dictionary"})
+
+
+def test_a_replica_that_cannot_decode_what_others_can_ends() -> None:
+    deep = encode(Set({"k": msgspec.Raw(b"\x91" * 500 + b"\x01")}))
+    DictMachine().apply(deep)
+
+    def far_down(calls: int) -> Any:
+        return far_down(calls - 1) if calls else DictMachine().apply(deep)
+
+    with pytest.raises(RecursionError):
+        far_down(sys.getrecursionlimit() - 200)

@@ -11,7 +11,7 @@ import pytest
 from cpgkit import DEADLINE, Rig
 from machines import Counter
 from totemd import Address, NotMember, aio, replica
-from totemd.replica import Available, IncompatibleState, Majority, Rejected, Status
+from totemd.replica import Available, IncompatibleState, Majority, Rejected, Status, TransferFailed
 from totemd.services.replica.facade import Leader, Lock, Replica, ReplicatedDict
 
 
@@ -259,5 +259,35 @@ def test_the_oldest_leads(pair: Rig) -> None:
             assert await second.elected() == one + 1
             assert second.is_leader
             assert heard[-2:] == [(mine, one), (second.replica.address, one + 1)]
+
+    run(main())
+
+
+def test_one_that_fails_by_its_clock_ends_and_leaves(pair: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing arrives then that would wake what follows the group."""
+    receive, silent = aio.Group.receive, asyncio.Event()
+
+    async def receive_until_silence(group: aio.Group) -> Any:
+        event = await receive(group)
+        if silent.is_set():
+            await asyncio.Event().wait()
+        return event
+
+    monkeypatch.setattr(aio.Group, "receive", receive_until_silence)
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            connected = await client(stack, pair, 1)
+            one = await Replica(connected, "clock", Counter()).start()
+            driver = one._driver
+            assert driver is not None
+            driver.expire = lambda now: driver.close(TransferFailed("too late"))  # type: ignore[method-assign]
+            silent.set()
+            one._expire()
+            async with asyncio.timeout(DEADLINE):
+                with pytest.raises(TransferFailed, match="too late"):
+                    await one.closed()
+                while await connected.membership("clock"):
+                    await asyncio.sleep(0.01)
 
     run(main())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import select
+from typing import Any
 
 import pytest
 from cpgkit import DEADLINE, Rig
 from machines import Counter
-from totemd import NotMember
+from totemd import InvalidArgument, MessageTooLarge, NotMember
 from totemd.replica import Majority, Rejected, Replica, ReplicatedDict, Status
 from totemd.services.replica.mapping import DictMachine
+from totemd.services.replica.messages import COMMAND_BYTES_MAX
 
 
 def test_commands_are_applied_everywhere(pair: Rig) -> None:
@@ -74,6 +76,20 @@ def test_it_says_what_did_not_happen(pair: Rig) -> None:
         one.close()
         with pytest.raises(NotMember):
             one.submit(b"1", 0.1)
+
+
+@pytest.mark.parametrize("wrong", [5, "4", None, [4]])
+def test_a_command_is_bytes_like(pair: Rig, wrong: Any) -> None:
+    counter = Counter()
+    with pair.client(1) as first, Replica(first, "b-wrong", counter) as one:
+        one.active(DEADLINE)
+        for call in (one.submit, one.post):
+            with pytest.raises(InvalidArgument, match="a command is bytes-like"):
+                call(wrong)
+        with pytest.raises(MessageTooLarge, match="a command has at most"):
+            one.submit(bytes(COMMAND_BYTES_MAX + 1))
+        one.submit(memoryview(bytearray(b"4")), DEADLINE)
+        assert counter.total == 4
 
 
 def test_what_the_state_machine_raises_is_raised(pair: Rig) -> None:

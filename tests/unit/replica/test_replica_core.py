@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 from stage import Journal, Stage
 from totemd.services.replica.effects import Status
 from totemd.services.replica.policy import Available, Majority
@@ -145,3 +149,56 @@ def test_a_person_may_begin_without_all_nodes() -> None:
     stage.actor(1).driver.begin()
     stage.settle()
     assert [stage.actor(node).status for node in (1, 2)] == [Status.ACTIVE] * 2
+
+
+class Broken(Journal):
+    """Cannot give its state: at once, at the second part, or gives what is no state."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(padding=200_000)
+        self.how = how
+
+    def snapshot(self) -> Any:
+        if self.how == "at once":
+            raise MemoryError("too much")
+        if self.how == "no bytes":
+            return "text"
+        if self.how == "nothing":
+            return None
+        return self._torn()
+
+    def _torn(self) -> Iterator[bytes]:
+        yield bytes(60_000)
+        raise MemoryError("too much")
+
+
+@pytest.mark.parametrize("how", ["at once", "in the middle", "no bytes", "nothing"])
+def test_who_cannot_give_the_state_goes_on_and_another_gives_it(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    machines: list[Journal] = [Journal(), Broken(how), Broken(how), Journal()]
+    stage = Stage(4, Available(), machine=lambda: machines.pop(0))
+    for node in (1, 2, 3):
+        stage.start(node)
+        stage.settle()
+        stage.pass_time(6.0)
+    stage.actor(1).propose()
+    stage.settle()
+    stage.start(4)
+    stage.settle()
+    for _ in range(3):
+        stage.pass_time(6.0)
+    assert [stage.actor(node).status for node in (1, 2, 3, 4)] == [Status.ACTIVE] * 4
+    assert stage.entries()[0] == stage.entries()[3] != []
+    assert "could not give its state" in caplog.text
+
+
+def test_where_nobody_can_give_the_state_nobody_is_active_without_it() -> None:
+    machines: list[Journal] = [Broken("at once"), Journal()]
+    stage = Stage(2, Available(), machine=lambda: machines.pop(0))
+    stage.start(1)
+    stage.settle()
+    stage.actor(1).propose()
+    stage.settle()
+    stage.start(2)
+    for _ in range(5):
+        stage.pass_time(6.0)
+    assert [stage.actor(node).status for node in (1, 2)] == [Status.ACTIVE, Status.RECEIVING]

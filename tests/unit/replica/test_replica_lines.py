@@ -181,9 +181,9 @@ def test_fences_go_on_above_what_the_protected_thing_has_seen(pair: Rig) -> None
     with pair.client(1) as client:
         with Lock(client, "l-fence", Available(), fence_above=41, timeout=DEADLINE) as lock:
             assert lock.acquire(DEADLINE) == 42
-        for wrong in (-1, FENCE_MAX + 1):
+        for wrong in (-1, FENCE_MAX + 1, 1.5):
             with pytest.raises(InvalidArgument, match="fence"):
-                Lock(client, "l-fence", Available(), fence_above=wrong)
+                Lock(client, "l-fence", Available(), fence_above=wrong)  # type: ignore[arg-type]
 
 
 def test_without_a_majority_nobody_gets_it(pair: Rig) -> None:
@@ -274,3 +274,17 @@ def test_what_a_replica_calls_cannot_use_it(pair: Rig) -> None:
         with pytest.raises(RuntimeError, match="cannot be used by what it calls"):
             shared[0]["one"] = 1
         assert shared[0].replica.status is Status.CLOSED
+    with pair.client(2) as client:
+        other = ReplicatedDict(client, "l-inner-2", on_change=lambda *_: refused(), timeout=DEADLINE)
+
+        def refused() -> None:
+            with pytest.raises(RuntimeError, match="cannot be used by what it calls"):
+                other["other"] = 1
+            with pytest.raises(RuntimeError, match="cannot be used by what it calls"):
+                other.replica.post(b"")
+            with pytest.raises(RuntimeError, match="cannot be used by what it calls"):
+                other.replica.begin()
+
+        other["one"] = 1
+        other["two"] = 2
+        assert dict(other) == {"one": 1, "two": 2}, "what was refused had no effect"
