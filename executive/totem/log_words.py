@@ -14,9 +14,14 @@ from .wire.refusals import LOG_WORDS
 Fields = dict[str, Any]
 
 
-def say(log: Logger, fact: Fact) -> None:
-    """Log a fact: in corosync's words if it has some, else under its own name."""
+def say(log: Logger, complaints: Complaints, fact: Fact, now: float) -> None:
+    """Log a fact: in corosync's words if it has some, else under its own name; what may come at every visit, rarely."""
     fields = dict(fact.fields)
+    if fact.event in _MANY:
+        unsaid = complaints.admit(fact.event, now)
+        if unsaid is None:
+            return
+        fields |= {"unsaid": unsaid} if unsaid else {}
     wording = _WORDING.get(fact.event)
     if wording is None:
         _LEVELS[fact.level](log)(fact.event, **fields)
@@ -76,8 +81,19 @@ def _apart(fields: Fields) -> Iterator[str]:
     )
 
 
+def _other_options(fields: Fields) -> Iterator[str]:
+    yield (
+        f"Node {fields['node']} has other totem options or another node list than this one: "
+        "until both have the same, the ring may be lost again and again"
+    )
+
+
 def _process_ended(fields: Fields) -> Iterator[str]:
     yield f"The totem process of node {fields['node']} has ended, forming new configuration."
+
+
+def _node_removed(fields: Fields) -> Iterator[str]:
+    yield f"Node {fields['node']} is not in the node list any more, forming new configuration."
 
 
 def _process_gone(fields: Fields) -> Iterator[str]:
@@ -91,11 +107,19 @@ _WORDING: Final[dict[str, Callable[[Fields], Iterator[str]]]] = {
     "ring.retransmit_list": _retransmit_list,
     "ring.failed_to_receive": _failed_to_receive,
     "ring.apart": _apart,
+    "ring.other_options": _other_options,
     "ring.process_ended": _process_ended,
     "ring.process_gone": _process_gone,
+    "ring.node_removed": _node_removed,
 }
 
-_KEPT: Final[dict[str, tuple[str, ...]]] = {"ring.installed": ("members", "because", "took_ms", "rounds")}
+_MANY: Final = frozenset({"ring.retransmit_list"})
+"""What may happen at every visit of the token, and is said now and then."""
+
+_KEPT: Final[dict[str, tuple[str, ...]]] = {
+    "ring.installed": ("members", "because", "took_ms", "rounds"),
+    "ring.retransmit_list": ("unsaid",),
+}
 """Fields that follow the words as key=value."""
 
 _LEVELS: Final[dict[Level, Callable[[Logger], Callable[..., None]]]] = {

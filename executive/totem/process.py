@@ -36,7 +36,6 @@ from .core.effects import (
     Originated,
     Persist,
     RegularConfiguration,
-    Scope,
     TransitionalConfiguration,
     Unicast,
 )
@@ -55,7 +54,7 @@ from .stream import OrderedStream
 from .wire.codec import decode, encode
 from .wire.events import Dropped, DuplicateNode, PacketReceived, PeerEnded, PeerProven, SendControl
 from .wire.frames import FrameLayer
-from .wire.packets import AnyPacket, Mcast, MergeDetect, Token
+from .wire.packets import AnyPacket, Mcast, Token
 from .wire.seal import BOOT_BYTES
 
 LAST_WORDS_SECONDS = 0.4
@@ -125,9 +124,14 @@ class TotemProcess:
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Take over reloadable options: timeouts and counts hold from the next time they are used."""
+        removed = set(self._configuration.node_ids) - set(configuration.node_ids)
         self._configuration = configuration
         self._set_parameters()
         self._recorder.reconfigure(configuration)
+        now = clock()
+        for node in sorted(removed):
+            self._ring.node_removed(node, now)
+        self._pump(now)
         self._peers = tuple(node for node in configuration.node_ids if node != self._me)
         self._frames.set_nodes(configuration.node_ids)
         if self._link is not None:
@@ -262,7 +266,7 @@ class TotemProcess:
     def _take_token(self, token: Token, sender: int, now: float) -> None:
         if self._stream.feed.congested:
             if not self._parked:
-                self._loop.call_later(self._parameters.token_retransmit / 2, self._release_parked)
+                self._loop.call_later(self._parameters.park_seconds(len(self._ring.members)), self._release_parked)
             self._parked = [*self._parked, (token, sender)][-2:]
             return
         self._ring.receive(token, sender, now)
@@ -347,6 +351,8 @@ class TotemProcess:
     def _pump_scheduled_now(self) -> None:
         self._pump_scheduled = False
         now = clock()
+        # It was asked for before a pause, maybe: then what lies in the socket comes first, as for every timer.
+        self._look_for_pause(now)
         self._ring.expire(now)  # a token that is held goes out with all that was submitted in this turn
         self._pump(now)
 
@@ -384,18 +390,12 @@ class TotemProcess:
             case TransitionalConfiguration():
                 self._stream.transitional(effect)
             case Fact():
-                say(self._log, effect)
+                say(self._log, self._complaints, effect, now)
             case _:
                 assert_never(effect)
 
     def _multicast(self, effect: Multicast, now: float) -> None:
-        packet = effect.packet
-        if effect.scope is Scope.RING:
-            targets = tuple(node for node in effect.members if node != self._me)
-        elif isinstance(packet, MergeDetect):
-            targets = tuple(node for node in self._peers if node not in self._ring.members)
-        else:
-            targets = self._peers
+        packet, targets = effect.packet, effect.receivers(self._me, self._peers)
         if not targets or self._link is None:
             return
         if effect.repeated and isinstance(packet, Mcast):

@@ -180,6 +180,17 @@ def test_a_node_is_added_and_removed_by_reload() -> None:
             assert not any(isinstance(each, totemd.Rejoined) for member in members for each in member.events)
 
 
+def test_a_running_node_is_taken_out_by_reload() -> None:
+    words = "Node 3 is not in the node list any more, forming new configuration."
+    with Cluster(3, token=1000, token_coefficient=0) as cluster:
+        for node in (cluster[1], cluster[2]):
+            node.write_configuration(without_node(node.configuration_path.read_text(), 3))
+            node.reload()
+        cluster.wait_for_ring({1, 2})
+        # By whoever took the new list over first: the other may have re-formed with it before its own came.
+        wait_until(lambda: any(words in cluster[each].log for each in (1, 2)), 30, "it is said")
+
+
 def without_node(text: str, node_id: int) -> str:
     """The configuration without that node."""
     head, *nodes = text.split("    node {\n")

@@ -148,6 +148,23 @@ def test_strangers_are_rejected_unless_they_are_let_in(port: int) -> None:
     assert asyncio.run(story(block=False)) == (0, [b"hello", b"listed"])
 
 
+def test_parts_of_frames_come_from_the_port_of_nodes_only(port: int) -> None:
+    async def story(block: bool) -> tuple[int, list[bytes]]:
+        whole, part = b"\x54\x10whole", b"\x54\x11part"
+        async with opened(settings(1, port, block_unlisted=block)) as (one, inbox):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                stranger.bind(("127.0.0.2", 0))
+                for datagram in (whole, part):
+                    stranger.sendto(datagram, ("127.0.0.1", port))
+            async with opened(settings(2, port)) as (two, _):
+                two.send(1, Run.of(part + b" of a node"))
+                await until(lambda: part + b" of a node" in data(inbox))
+            return one.counters().get("dropped_other_port", 0), data(inbox)
+
+    assert asyncio.run(story(block=True)) == (1, [b"\x54\x10whole", b"\x54\x11part of a node"])
+    assert asyncio.run(story(block=False))[0] == 0
+
+
 def test_the_node_list_may_change(port: int) -> None:
     async def story() -> None:
         async with opened(settings(1, port)) as (one, _), opened(settings(2, port)) as (two, inbox):

@@ -11,9 +11,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from structlog.testing import CapturingLogger
 from totemd.executive.config.model import Configuration, InterfaceOptions, NodeEntry, SystemOptions, TotemOptions
 from totemd.executive.runtime.child import ChildContext
+from totemd.executive.totem import process
+from totemd.executive.totem.core.context import RingState
+from totemd.executive.totem.core.submission import Submission
 from totemd.executive.totem.process import TotemProcess
 from totemd.ipc.connection import Connection
 from totemd.ipc.errors import TotemdError
@@ -21,6 +25,7 @@ from totemd.ipc.ids import Guarantee
 from totemd.ipc.messages import stream
 from totemd.ipc.messages.common import Welcome
 from totemd.ipc.messages.control import MetricsAnswer, MetricsQuestion
+from totemd.ipc.messages.stream import Lane
 
 DEADLINE = 20.0
 KEY = b"k" * 128
@@ -201,3 +206,25 @@ def test_a_node_with_another_key_stays_alone_and_is_complained_about_once() -> N
             assert len(ring[1].said("Invalid digest")) == 1
 
     run(scenario)
+
+
+def test_who_wakes_from_a_pause_with_something_to_send_accuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was submitted before the pause has its turn first when the process goes on: before the socket is read."""
+    jump = 0.0
+
+    async def story() -> None:
+        nonlocal jump
+        async with nodes(2) as ring:
+            await until(lambda: all(node.recorder.members == (1, 2) for node in ring.values()))
+            one = ring[1].totem
+            one._ring.gather(process.clock())
+            one.submit(Submission(1, Lane.APPLICATION, Guarantee.AGREED, b"x"))
+            jump = 3.0
+            await until(lambda: bool(ring[1].said("Process pause detected")))
+            await until(lambda: all(node.totem._ring.state is RingState.OPERATIONAL for node in ring.values()))
+            formed = [str(call.args[0]) for call in ring[1].said("A new membership")]
+            assert not [text for text in formed if "left" in text], formed
+
+    began = process.clock
+    monkeypatch.setattr(process, "clock", lambda: began() + jump)
+    run(story)

@@ -49,11 +49,15 @@ class MergeBackoff:
 
         *unaware*: how long it takes at most until a node that was excluded gives up the attempt in which it was.
         """
+        self._records: dict[int, _Record] = {}
+        self.reconfigure(first, longest, relapse, unaware)
+
+    def reconfigure(self, first: float, longest: float, relapse: float, unaware: float) -> None:
+        """The constants from now on; what runs ends when it was to end."""
         self._first = first
         self._longest = longest
         self._relapse = relapse
         self._unaware = unaware
-        self._records: dict[int, _Record] = {}
 
     def installed(
         self,

@@ -18,13 +18,16 @@ from .adaptation import FrameSize, Repeats, Requests
 from .assembly import Assembler
 from .backoff import MergeBackoff
 from .earshot import Earshot
-from .effects import Effect, Fact, Level, Multicast, Scope, Unicast
+from .effects import Effect, Fact, Level, Multicast, Persist, Scope, Unicast
 from .flow import FlowAccount, units
 from .outbox import Outbox
 from .parameters import RingParameters
 from .rhythm import Rhythm
 from .store import FrameStore
 from .timers import Timer, Timers
+
+RING_SEQUENCE_STEP: Final = 4
+"""New rings are this much higher than every ring heard of, as in corosync."""
 
 RELAPSE_TIMEOUTS: Final = 20
 """Token timeouts for which a member that failed to receive must be well before that is forgotten: twice as long as it
@@ -60,6 +63,7 @@ class GatherReason(enum.StrEnum):
     SUSPECT = "the token does not get past a member"
     REQUEST = "asked for"
     PROCESS_ENDED = "a member's process has ended"
+    NODE_REMOVED = "a member was taken out of the node list"
     PROCESS_GONE = "a member's port is closed and nobody answers"
 
 
@@ -135,6 +139,8 @@ class Rotation:
     """Another member, who sent last, keeps the token for a moment."""
     keeper: bool = False
     """At the last visit it was here that the token of an idle ring would rest."""
+    complete: bool = False
+    """At the last visit every member had everything, as far as the token told."""
     originated: int = 0
     """Highest number that this node has given."""
     forwarded: int = 0
@@ -191,6 +197,13 @@ SELF_TOKEN_PACE: Final = 0.001
 """Seconds that a token of a ring of one takes to come round when there is nothing to do."""
 
 
+def backoff_constants(parameters: RingParameters) -> tuple[float, float, float, float]:
+    """What `MergeBackoff` is made of."""
+    token = parameters.token
+    longest = parameters.merge_backoff_max or 16 * token
+    return 2 * token, longest, RELAPSE_TIMEOUTS * token, token + parameters.consensus
+
+
 class RingContext:
     """The core's state and its few primitive actions; the rules live in the modules beside it."""
 
@@ -203,6 +216,8 @@ class RingContext:
         """The ring of the last accepted commit token, installed or attempted.  Never goes back."""
         self.highest_ring_sequence = boot_sequence
         """Highest ring sequence heard of; the next ring is four higher."""
+        self.durable_sequence = 0
+        """The highest that was stored, or is on its way there."""
         self.timers = Timers()
         self.outbox = Outbox(boot_sequence)
         self.frame_datagrams_max = units(parameters.frame_bytes, parameters.datagram_bytes)
@@ -212,12 +227,7 @@ class RingContext:
         self.episode = Episode((self.me,))
         self.rotation = self.new_rotation((self.me,))
         self.recovery: Recovery | None = None
-        self.backoff = MergeBackoff(
-            2 * parameters.token,
-            parameters.merge_backoff_max or 16 * parameters.token,
-            RELAPSE_TIMEOUTS * parameters.token,
-            parameters.token + parameters.consensus,
-        )
+        self.backoff = MergeBackoff(*backoff_constants(parameters))
         self.earshot = Earshot(parameters.token, parameters.merge)
         self.effects: list[Effect] = []
         self.loopback: deque[Token | CommitToken] = deque()
@@ -229,7 +239,19 @@ class RingContext:
         self.flushing = False
         """The process was paused: what lies in the sockets is old."""
         self.left = False
+        self.other_options: dict[int, int] = {}
+        """Nodes whose options differ from ours, with the digest for which that was said."""
         self.last_join_sent = float("-inf")
+
+    def next_sequence(self) -> int:
+        """That of the next ring, as far as is known here."""
+        return max(self.highest_ring_sequence, self.ring.sequence) + RING_SEQUENCE_STEP
+
+    def make_durable(self, sequence: int) -> None:
+        """From here on this node may speak of a ring of this sequence: a later boot must not use it again."""
+        if sequence > self.durable_sequence:
+            self.durable_sequence = sequence
+            self.emit(Persist(sequence))
 
     def reconfigure(self, parameters: RingParameters) -> None:
         """Other constants; the identity and what the others count in or rely on stay as they were at boot."""
@@ -242,6 +264,11 @@ class RingContext:
         self.frame_datagrams_max = units(parameters.frame_bytes, self.parameters.datagram_bytes)
         self.frame_size.most = self.frame_datagrams_max
         self.earshot.reconfigure(parameters.token, parameters.merge)
+        self.backoff.reconfigure(*backoff_constants(parameters))
+        if not parameters.heartbeat:
+            self.timers.cancel(Timer.HEARTBEAT)
+        if not parameters.token_warning:
+            self.timers.cancel(Timer.LOSS_WARNING)
         flow = self.rotation.flow
         flow.window_min, flow.per_visit_min = parameters.window_size, parameters.max_messages
         flow.growth_max, flow.growth = parameters.window_growth, 1.0

@@ -52,11 +52,7 @@ def install(ring: RingContext, now: float) -> None:
     members, episode = ring.rotation.members, ring.episode
     _close_old_ring(ring, old, recovery.delivered)
     left = tuple(node for node in old.members if node not in recovery.survivors)
-    ring.emit(
-        TransitionalConfiguration(
-            old.ring, ring.ring, recovery.survivors, left, tuple(node for node in left if node in episode.leavers)
-        )
-    )
+    ring.emit(TransitionalConfiguration(old.ring, ring.ring, recovery.survivors, left))
     _deliver_rest(ring, old)
     ring.assembler.reset()
     for void in ring.outbox.new_ring():

@@ -7,10 +7,11 @@ before it is durable.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ....ipc.ids import Guarantee, RingId
-from ..wire.packets import AnyPacket
+from ..wire.packets import AnyPacket, MergeDetect
 
 
 class Scope(enum.Enum):
@@ -36,9 +37,20 @@ class Multicast:
     packet: AnyPacket
     scope: Scope
     members: tuple[int, ...] = ()
-    """For `Scope.RING`: the ring's members, the sender among them."""
+    """For `Scope.RING`, and for a merge detect: the ring's members, the sender among them."""
     repeated: bool = False
     """It has been sent before, and somebody asks for it."""
+
+    def receivers(self, me: int, nodes: Iterable[int]) -> tuple[int, ...]:
+        """To whom it goes from *me*, of all configured *nodes*.
+
+        A merge detect goes to members too, since what they hear of each other's links decides which rings are tried;
+        but not while there is nobody outside.
+        """
+        if self.scope is Scope.RING:
+            return tuple(node for node in self.members if node != me)
+        others = tuple(node for node in nodes if node != me)
+        return () if isinstance(self.packet, MergeDetect) and set(others) <= set(self.members) else others
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +88,6 @@ class TransitionalConfiguration:
     new: RingId
     members: tuple[int, ...]
     left: tuple[int, ...]
-    left_cleanly: tuple[int, ...] = ()
-    """Those of `left` that said so with a leave message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from .flow import whole_frames
 from .origination import backlog, bounded, originate, received_by_all, wants_to_send
 from .timers import Timer
 
+UNEQUAL_HOLD_SECONDS = 0.02
+"""The token rests no longer where a member's options differ: its timeouts may be a fraction of ours."""
+
 REPAIRS_PER_HOLD = 8
 """How often in a hold time the token goes round if somebody misses something: repairs at a bounded rate."""
 
@@ -27,17 +30,25 @@ def pass_on(ring: RingContext, token: Token, now: float, *, may_rest: bool) -> N
         and not (parameters.cancel_token_hold_on_retransmit and token.missing)
     )
     rotation.keeper = ring.keeps_token
-    # The keeper waits for a visit more, and for the mark to have gone round, so that all the others expect it.
+    # The keeper waits for a visit more, and for the mark to have gone round, so that all the others expect it; and once
+    # the mark is where it should be for one round more, so that they all see it twice and know what is safe.
     complete = rotation.safe if rotation.keeper else token.received_by_all
+    news = complete >= token.highest and not rotation.complete
+    rotation.complete = complete >= token.highest
     patience = parameters.seqno_unchanged_const
     if parameters.park_visits and complete >= token.highest:
         patience = min(patience, parameters.park_visits)
     rotation.held = idle and rotation.unchanged_visits >= patience
-    if rotation.held and rotation.keeper and rotation.unchanged_visits > patience:
-        _hold(ring, token, now + (parameters.hold / REPAIRS_PER_HOLD if token.missing else parameters.hold))
+    if rotation.held and rotation.keeper and rotation.unchanged_visits > patience and not news:
+        _hold(ring, token, now + _rest_seconds(ring) / (REPAIRS_PER_HOLD if token.missing else 1))
         ring.count("token.held")
     else:
         ring.send_token(token, now)
+
+
+def _rest_seconds(ring: RingContext) -> float:
+    hold = ring.parameters.hold
+    return hold if ring.other_options.keys().isdisjoint(ring.rotation.members) else min(hold, UNEQUAL_HOLD_SECONDS)
 
 
 def may_keep(ring: RingContext, token: Token) -> bool:

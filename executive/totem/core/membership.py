@@ -7,11 +7,8 @@ from msgspec.structs import replace
 from ....ipc.ids import RingId
 from ..wire.packets import CommitToken, Join, MemberEntry
 from .context import Episode, GatherReason, RingContext, RingState
-from .effects import Level, Multicast, Persist, Scope
+from .effects import Level, Multicast, Scope
 from .timers import Timer
-
-RING_SEQUENCE_STEP = 4
-"""New rings are this much higher than every ring heard of, as in corosync."""
 
 RETRY_SPREAD = 1 / 4
 """Share of the consensus timeout by which it is longer, at the most, after an attempt that failed."""
@@ -111,6 +108,16 @@ def knows_more(ring: RingContext, join: Join) -> bool:
     return not (set(join.candidates) <= set(episode.candidates) and set(join.failed) <= set(episode.failed))
 
 
+def compare_options(ring: RingContext, join: Join, sender: int) -> None:
+    """Say it once if *sender* has other timeouts, windows or nodes: nothing else tells why the ring flaps then."""
+    differs = join.options_digest != ring.parameters.options_digest
+    if differs and ring.other_options.get(sender) != join.options_digest:
+        ring.fact("ring.other_options", Level.WARNING, node=sender)
+        ring.other_options[sender] = join.options_digest
+    elif not differs:
+        ring.other_options.pop(sender, None)
+
+
 def consider_join(ring: RingContext, join: Join, sender: int, now: float) -> None:
     """A join or leave while we gather: the rows of docs/totem.md §5.2, in that order."""
     episode = ring.episode
@@ -189,10 +196,11 @@ def try_form(ring: RingContext, now: float) -> None:
     episode.tried, episode.attempt_lost, episode.rotations = sets, False, 0
     ring.timers.cancel(Timer.CONSENSUS)
     if episode.proposed[0] == ring.me:
-        sequence = max(ring.highest_ring_sequence, ring.ring.sequence) + RING_SEQUENCE_STEP
-        enter_commit(ring, CommitToken(RingId(sequence, ring.me), 0, 0, episode.proposed, ()), now)
+        enter_commit(ring, CommitToken(RingId(ring.next_sequence(), ring.me), 0, 0, episode.proposed, ()), now)
     else:
         episode.waiting = True
+        # All at the same time, not one after the other when the commit token comes: disks may be slow.
+        ring.make_durable(ring.next_sequence())
         ring.timers.arm(Timer.LOSS, now + ring.parameters.token)
 
 
@@ -237,7 +245,7 @@ def enter_commit(ring: RingContext, token: CommitToken, now: float) -> None:
     ring.episode.waiting = False
     ring.count("commit.entered")
     ring.fact("ring.commit", Level.DEBUG, ring=str(token.ring), members=token.members)
-    ring.emit(Persist(token.ring.sequence))
+    ring.make_durable(token.ring.sequence)
     ring.timers.cancel_all()
     ring.send_token(forwarded, now)
     ring.arm_token_timers(now)

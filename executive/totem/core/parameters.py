@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PARKED_SHARE = 4
+"""One of how many parts of the token timeout tokens may be put off in one rotation."""
+
 
 @dataclass(frozen=True, slots=True)
 class RingParameters:
@@ -57,3 +60,10 @@ class RingParameters:
     missing_max: int = 128
     """Retransmission requests per token; bounded by what fits a datagram."""
     options_digest: int = 0
+
+    def park_seconds(self, members: int) -> float:
+        """How long a node whose services are behind may put a token off, so that no ring is lost if all of them do.
+
+        All of its *members* together: a quarter of the time after which the token, or a rotation, counts as lost.
+        """
+        return min(self.token, self.heartbeat or self.token) / (PARKED_SHARE * max(1, members))

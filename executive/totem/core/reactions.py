@@ -316,7 +316,7 @@ def announce_ring(ring: RingContext, now: float) -> None:
     members, first = ring.installed.members, ring.is_representative
     packet = ring.earshot.merge_detect(ring.ring, members, now, first=first)
     if packet is not None:
-        ring.emit(Multicast(packet, Scope.ALL))
+        ring.emit(Multicast(packet, Scope.ALL, members))
     ring.timers.arm(Timer.MERGE, now + ring.parameters.merge)
 
 

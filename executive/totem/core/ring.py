@@ -17,13 +17,13 @@ from collections.abc import Callable
 from ....ipc.ids import RingId
 from ..wire.packets import AnyPacket, Join, Mcast, MergeDetect
 from .context import GatherReason, RingContext, RingState
-from .effects import Effect, Level, Multicast, Persist, RegularConfiguration, Scope
+from .effects import Effect, Level, Multicast, RegularConfiguration, Scope
 from .keeping import wake_ring
-from .membership import enter_gather
+from .membership import compare_options, enter_gather
 from .parameters import RingParameters
 from .reactions import REACTIONS, TIMER_REACTIONS
 from .submission import Submission
-from .suspicion import heard, listen_again, port_closed, process_ended, start_knocking
+from .suspicion import heard, listen_again, node_removed, port_closed, process_ended, start_knocking
 from .timers import LASTING, Timer
 
 EXPIRIES_PER_CALL_MAX = 1000
@@ -104,7 +104,7 @@ class Ring:
     def start(self, now: float) -> None:
         """Boot: a configuration of this node alone, and at once the search for others."""
         context = self._context
-        context.emit(Persist(context.ring.sequence))
+        context.make_durable(context.ring.sequence)
         context.emit(RegularConfiguration(context.ring, (context.me,), (), (context.me,)))
         context.episode.began = now
         start_knocking(context, now)
@@ -120,6 +120,8 @@ class Ring:
         elif context.flushing and self._is_old_news(packet):
             context.count("drop.flushed")
         else:
+            if isinstance(packet, Join):
+                compare_options(context, packet, sender)
             REACTIONS[context.state, type(packet)](context, packet, sender, now)
         context.earshot.heard[sender] = now
 
@@ -164,6 +166,10 @@ class Ring:
     def process_ended(self, node: int, now: float) -> None:
         """*node*'s process, as it was known here, has ended: proven by its obituary."""
         process_ended(self._context, node, now)
+
+    def node_removed(self, node: int, now: float) -> None:
+        """*node* is not in the node list any more; to be told while it can still be sent to, so that it knows."""
+        node_removed(self._context, node, now)
 
     def port_closed(self, node: int, now: float) -> None:
         """The network says that nobody listens at *node*'s address.  A hint: the node is asked, nothing else."""

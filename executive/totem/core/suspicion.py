@@ -46,6 +46,16 @@ def process_ended(ring: RingContext, node: int, now: float) -> None:
     enter_gather(ring, GatherReason.PROCESS_ENDED, now)
 
 
+def node_removed(ring: RingContext, node: int, now: float) -> None:
+    """Re-form without *node* at once: nothing that it sends will be taken from now on."""
+    ring.suspects.pop(node, None)
+    if ring.left or not _matters(ring, node):
+        return
+    ring.fact("ring.node_removed", Level.NOTICE, node=node)
+    give_up(ring, {node})
+    enter_gather(ring, GatherReason.NODE_REMOVED, now)
+
+
 def port_closed(ring: RingContext, node: int, now: float) -> None:
     """A hint: ask *node*, unless that is going on or was answered just now."""
     if ring.left or ring.flushing or node in ring.suspects or not _matters(ring, node):

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from ....ipc.errors import OperationFailed
 from ...runtime.logging import Logger
-from ..wire.datagrams import Run
+from ..wire.datagrams import Run, holds_fragments
 from ..wire.events import Target
 from ..wire.refusals import Refusal
 from . import error_queue
@@ -144,7 +144,7 @@ class UdpuLink:
         received: list[Received] = []
         if self._socket is None:
             return received
-        everybody, listed, count = not self._settings.block_unlisted, self._listed, 0
+        everybody, count = not self._settings.block_unlisted, 0
         self.drained = False
         for _ in range(limit):
             if count >= limit:
@@ -161,8 +161,8 @@ class UdpuLink:
                 # An error that the network reported for an earlier datagram; what waits behind it is still good.
                 self._failed("receive", error, self._settings.address)
                 continue
-            if not everybody and address[0] not in listed:
-                self._reject(address[0])
+            if not everybody and (reason := self._objection(run, address)) is not None:
+                self._reject(address[0], reason)
                 continue
             received.append(Received(run, (address[0], address[1])))
             count += len(run)
@@ -274,11 +274,20 @@ class UdpuLink:
             self._log.info("link.small_buffer", direction=direction, granted=granted, wanted=wanted, raise_limit=limit)
         return granted
 
-    def _reject(self, address: str) -> None:
-        self._counts[f"dropped_{Refusal.UNLISTED_ADDRESS.value}"] += 1
-        unsaid = self._complaints.admit((Refusal.UNLISTED_ADDRESS, address), self._now())
+    def _objection(self, run: Run, address: _SocketAddress) -> Refusal | None:
+        """Why what came from *address* is no node's, if that is so."""
+        if address[0] not in self._listed:
+            return Refusal.UNLISTED_ADDRESS
+        # Fragments wait for others, and nothing proves whose they are: whoever may use this machine could send some.
+        if address[1] != self._settings.port and holds_fragments(run):
+            return Refusal.OTHER_PORT
+        return None
+
+    def _reject(self, address: str, reason: Refusal) -> None:
+        self._counts[f"dropped_{reason.value}"] += 1
+        unsaid = self._complaints.admit((reason, address), self._now())
         if unsaid is not None:
-            self._log.debug(f"Packet rejected from {address}", unsaid=unsaid)
+            self._log.debug(f"Packet rejected from {address}", reason=reason.value, unsaid=unsaid)
 
     def _failed(self, what: str, error: OSError, address: str) -> None:
         name = errno.errorcode.get(error.errno or 0, "unknown").lower()

@@ -60,6 +60,7 @@ _HEADS: Final = tuple(struct.pack(">BBH", DATAGRAM_MAGIC, _FRAGMENT, index) for 
 _HEAD_BYTES: Final = 4
 _FRAGMENT_START: Final = _HEADS[0][:2]
 _AGAIN_FORM: Final = bytes([_AGAIN])
+_PART_STARTS: Final = frozenset({_FRAGMENT_START, bytes([DATAGRAM_MAGIC, _AGAIN])})
 _NAME_AT: Final = _GEOMETRY.size
 
 DATAGRAM_BYTES_MIN: Final = FRAGMENT_BYTES_MIN + _FRAGMENT_HEADER.size
@@ -181,6 +182,12 @@ def _single_fragment(datagram: bytes) -> Fragments:
         raise MalformedDatagram(Refusal.BAD_DATAGRAM)
     name = datagram[_NAME_AT : _FRAGMENT_HEADER.size]
     return Fragments(name, index, stride, total, (chunk,), datagram[1] == _AGAIN)
+
+
+def holds_fragments(run: Run) -> bool:
+    """Whether any of the datagrams is a part of a frame."""
+    data, size = run.data, run.size
+    return any(data[at : at + 2] in _PART_STARTS for at in range(0, len(data), size or 1))
 
 
 def as_repair(fragment: bytes) -> bytes:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
+from .allowance import Allowance
 from .datagrams import (
     NAMED_BOOT_BYTES,
     Fragments,
@@ -30,7 +31,7 @@ from .datagrams import (
 from .events import Dropped, DuplicateNode, FrameEvent, PacketReceived, PeerEnded, PeerProven, SendControl, Target
 from .reassembly import Reassembler, Wanted
 from .refusals import Refusal, Refused
-from .repair import Allowance, SentRuns, request
+from .repair import REQUESTS_AT_ONCE_MAX, REQUESTS_PER_SECOND_MAX, SentRuns, request
 from .repeated import RepeatedFrames
 from .replay import RecentFloor
 from .seal import EVERYBODY, ClusterSecret, FrameKind, Opener, Sealer, name_of
@@ -78,7 +79,7 @@ class FrameLayer:
         self._peers = Peers(settings.node_id, boot, settings.nodes, settings.admit_unlisted, random_bytes)
         self._reassembler = Reassembler(self._is_known)
         self._sent = SentRuns(boot[:NAMED_BOOT_BYTES])
-        self._allowance = Allowance()
+        self._allowance = Allowance(REQUESTS_AT_ONCE_MAX, REQUESTS_PER_SECOND_MAX)
         self._repairs_asked = 0
         self._repairs_sent = 0
         self._recent = RecentFloor()

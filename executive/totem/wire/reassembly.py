@@ -21,6 +21,9 @@ ASSEMBLIES_MAX: Final = 2048
 ASSEMBLY_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes that may wait for the rest of their frames, all sources together."""
 
+SOURCE_BYTES_SHARE_MAX: Final = 1 / 2
+"""Of these, how many may be of one source."""
+
 ASSEMBLY_SECONDS: Final = 1.0
 """How long a frame may be incomplete.  The ring asks for what is lost long before that."""
 
@@ -34,8 +37,14 @@ REPAIRED_SHARE_MAX: Final = 1 / 2
 """Of a frame's datagrams, how many may be missing for that.  Who lacks more had no room for it: then the ring sends it
 again, and slows down."""
 
-_Key: TypeAlias = tuple[Source, bytes]
-"""An incomplete frame: its source, and boot and number as they stand in the header."""
+SLOT_BYTES: Final = 8
+"""What an incomplete frame costs for each of its datagrams before any has come: a stranger may announce thousands."""
+
+_Key: TypeAlias = tuple[str, bytes]
+"""An incomplete frame: the address that it comes from, and boot and number as they stand in the header.
+
+Not the port: whoever may send from one address has all its ports.
+"""
 
 
 class Wanted(NamedTuple):
@@ -52,14 +61,16 @@ class Wanted(NamedTuple):
 class _Assembly:
     """A frame of which fragments are missing."""
 
-    __slots__ = ("ask_at", "asked", "began", "held", "missing", "parts", "stride", "total")
+    __slots__ = ("ask_at", "asked", "began", "held", "missing", "parts", "source", "stride", "total")
 
-    def __init__(self, total: int, stride: int, began: float) -> None:
+    def __init__(self, source: Source, total: int, stride: int, began: float) -> None:
+        self.source = source
         self.total = total
         self.stride = stride
         self.began = began
-        self.held = 0
         self.missing = -(-total // stride)
+        self.held = SLOT_BYTES * self.missing
+        """Bytes of memory."""
         self.parts = [b""] * self.missing
         """Empty: missing."""
         self.asked = 0
@@ -91,12 +102,23 @@ class _Assembly:
         self.ask_at = now + REPAIR_SECONDS * 2**self.asked if self.asked < REPAIRS_MAX else math.inf
 
 
-class Reassembler:
-    """Puts the frames of all sources together.
+class _Sender:
+    """What comes from one address."""
 
-    A lost fragment costs its own frame only, and of a frame that lacks little the rest is `wanted`.  When there is no
-    room, the oldest incomplete frame of the source that has most of them goes, so that one source cannot crowd out the
-    others.
+    __slots__ = ("assemblies", "held")
+
+    def __init__(self) -> None:
+        self.assemblies: dict[bytes, _Assembly] = {}
+        """By the name of their frames, oldest first."""
+        self.held = 0
+
+
+class Reassembler:
+    """Puts the frames of all addresses together.
+
+    A lost fragment costs its own frame only, and of a frame that lacks little the rest is `wanted`.  Who has its share
+    of the room makes room with its own oldest frame, so that one address cannot crowd out the others; else the oldest
+    of all goes.  Either is found without a search, however many addresses a stranger pretends to have.
     """
 
     def __init__(self, known: Callable[[bytes], bool] = lambda _: False) -> None:
@@ -104,8 +126,8 @@ class Reassembler:
         self._known = known
         self._assemblies: OrderedDict[_Key, _Assembly] = OrderedDict()
         """Oldest first."""
-        self._by_source: dict[Source, dict[bytes, _Assembly]] = {}
-        """The same, each source's oldest first."""
+        self._senders: dict[str, _Sender] = {}
+        """The same, by address."""
         self._looks: list[tuple[float, int, _Key]] = []
         """A heap: when to look whether the rest of a frame is to be asked for; too early at worst."""
         self._serial = itertools.count()
@@ -135,7 +157,7 @@ class Reassembler:
                 can still be completed.
         """
         name, first, stride, total, chunks, again = fragments
-        key = (source, name)
+        key = (source[0], name)
         assembly = self._assemblies.get(key)
         if assembly is None:
             # An answer that came too late must not begin its frame anew: the rest would be asked for, for ever.
@@ -143,14 +165,14 @@ class Reassembler:
                 raise MalformedDatagram(Refusal.DUPLICATE_FRAGMENT)
             if sum(map(len, chunks)) == total:
                 return b"".join(chunks)
-            assembly = self._begin(key, total, stride, now)
+            assembly = self._begin(key, _Assembly(source, total, stride, now))
         elif (assembly.total, assembly.stride) != (total, stride):
             raise MalformedDatagram(Refusal.BAD_DATAGRAM)
         was_repairable = assembly.repairable
         added = assembly.add(first, chunks)
         if not added:
             raise MalformedDatagram(Refusal.DUPLICATE_FRAGMENT)
-        self._held += added
+        self._hold(key, added)
         if assembly.missing == 0:
             self._forget(key)
             return b"".join(assembly.parts)
@@ -159,20 +181,19 @@ class Reassembler:
             assembly.asked = 0
             self._look_at(key, now)
         assembly.wait(now)
-        while self._held > ASSEMBLY_BYTES_MAX:
-            self._abandon(self._oldest_of(self._heaviest()))
+        self._make_room(source[0])
         return None
 
     def overtaken(self, source: Source, boot: bytes, number: int, now: float) -> None:
         """A frame that is proven to be of this *boot* is here: what is missing of its earlier ones is lost."""
-        incomplete = self._by_source.get(source)
-        if incomplete is None:
+        sender = self._senders.get(source[0])
+        if sender is None:
             return
         first, name = fragment_name(boot, 0), fragment_name(boot, number)
-        for other, assembly in incomplete.items():
+        for other, assembly in sender.assemblies.items():
             if not assembly.asked and assembly.ask_at > now and first <= other < name:
                 assembly.ask_at = now
-                self._look_at((source, other), now)
+                self._look_at((source[0], other), now)
 
     def wanted(self, now: float) -> list[Wanted]:
         """What is to be asked for now."""
@@ -187,7 +208,7 @@ class Reassembler:
                 assembly.wait(now)
                 if assembly.repairable:
                     missing = tuple(index for index, part in enumerate(assembly.parts) if not part)
-                    found.append(Wanted(*key, len(assembly.parts), missing))
+                    found.append(Wanted(assembly.source, key[1], len(assembly.parts), missing))
             if assembly.ask_at != math.inf:
                 self._look_at(key, assembly.ask_at)
         return found
@@ -207,26 +228,35 @@ class Reassembler:
         end = next(iter(self._assemblies.values())).began + ASSEMBLY_SECONDS
         return min(end, self._looks[0][0]) if self._looks else end
 
-    def _begin(self, key: _Key, total: int, stride: int, now: float) -> _Assembly:
-        source, name = key
-        if len(self._by_source.get(source, ())) >= ASSEMBLIES_PER_SOURCE_MAX:
-            self._abandon(self._oldest_of(source))
+    def _begin(self, key: _Key, assembly: _Assembly) -> _Assembly:
+        address, name = key
+        sender = self._senders.get(address)
+        if sender is not None and len(sender.assemblies) >= ASSEMBLIES_PER_SOURCE_MAX:
+            self._abandon(self._oldest_of(address))
         elif len(self._assemblies) >= ASSEMBLIES_MAX:
-            self._abandon(self._oldest_of(self._heaviest()))
-        assembly = _Assembly(total, stride, now)
+            self._abandon(next(iter(self._assemblies)))
         self._assemblies[key] = assembly
-        self._by_source.setdefault(source, {})[name] = assembly
+        self._senders.setdefault(address, _Sender()).assemblies[name] = assembly
+        self._hold(key, assembly.held)
         self._look_at(key, assembly.ask_at)
         return assembly
+
+    def _make_room(self, address: str) -> None:
+        """Something came from *address*: if that is too much, give frames up until it is not."""
+        while address in self._senders and self._senders[address].held > ASSEMBLY_BYTES_MAX * SOURCE_BYTES_SHARE_MAX:
+            self._abandon(self._oldest_of(address))
+        while self._held > ASSEMBLY_BYTES_MAX:
+            self._abandon(next(iter(self._assemblies)))
+
+    def _hold(self, key: _Key, size: int) -> None:
+        self._held += size
+        self._senders[key[0]].held += size
 
     def _look_at(self, key: _Key, when: float) -> None:
         heapq.heappush(self._looks, (when, next(self._serial), key))
 
-    def _heaviest(self) -> Source:
-        return max(self._by_source, key=lambda source: len(self._by_source[source]))
-
-    def _oldest_of(self, source: Source) -> _Key:
-        return source, next(iter(self._by_source[source]))
+    def _oldest_of(self, address: str) -> _Key:
+        return address, next(iter(self._senders[address].assemblies))
 
     def _abandon(self, key: _Key) -> None:
         self._forget(key)
@@ -234,10 +264,10 @@ class Reassembler:
 
     def _forget(self, key: _Key) -> None:
         assembly = self._assemblies.pop(key)
-        self._held -= assembly.held
-        source, name = key
-        del self._by_source[source][name]
-        if not self._by_source[source]:
-            del self._by_source[source]
+        self._hold(key, -assembly.held)
+        address, name = key
+        del self._senders[address].assemblies[name]
+        if not self._senders[address].assemblies:
+            del self._senders[address]
         if not self._assemblies:
             self._looks.clear()

@@ -18,6 +18,8 @@ class Refusal(enum.StrEnum):
 
     UNLISTED_ADDRESS = "unlisted_address"
     """The datagram came from an address that no configured node has."""
+    OTHER_PORT = "other_port"
+    """A part of a frame came from a node's address, but not from its port: another program there sends it."""
 
     BAD_MAGIC = "bad_magic"
     """No datagram of totemd: another program sends to this port."""

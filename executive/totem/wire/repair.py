@@ -71,19 +71,3 @@ class SentRuns:
         # In their order: only the last one of a frame is shorter, and so may be the last of a run.
         parts = [as_repair(run.data[at * run.size : (at + 1) * run.size]) for at in range(count) if bits >> at & 1]
         return Run(b"".join(parts), run.size if len(parts) > 1 else len(parts[0]))
-
-
-class Allowance:
-    """How many requests each node may still get."""
-
-    def __init__(self) -> None:
-        self._left: dict[int, tuple[float, float]] = {}
-        """Node -> requests that are left, as of when."""
-
-    def take(self, node: int, now: float) -> bool:
-        """Whether it may be asked now; if so, one less is left."""
-        left, since = self._left.get(node, (float(REQUESTS_AT_ONCE_MAX), now))
-        left = min(REQUESTS_AT_ONCE_MAX, left + (now - since) * REQUESTS_PER_SECOND_MAX)
-        may = left >= 1
-        self._left[node] = left - may, now
-        return may

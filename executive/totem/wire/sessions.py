@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from .allowance import Allowance
 from .datagrams import NAMED_BOOT_BYTES, Source
 from .events import Dropped, DuplicateNode, PacketReceived, PeerEnded, PeerProven, Target
 from .packets import NODES_MAX
@@ -40,6 +41,15 @@ CHALLENGE_INTERVAL_SECONDS: Final = 0.05
 
 CHALLENGE_SECONDS: Final = 3.0
 """How long a challenge may be answered.  Bounds how long an answer, and what it vouches for, can be held back."""
+
+ANSWERS_AT_ONCE_MAX: Final = 64
+"""Challenges of boots of one node, none of which is believed, that are answered within a moment."""
+
+ANSWERS_PER_SECOND_MAX: Final = 40
+"""And in the long run: a node asks 20 times a second, but recorded challenges of earlier boots can be played faster."""
+
+ANSWERED_MAX: Final = 256
+"""Challenges that are remembered, so that none is answered twice."""
 
 PENDING_FRAMES_MAX: Final = 8
 """Frames of one node that wait for its answer; the oldest gives way."""
@@ -147,6 +157,9 @@ class Peers:
         """First half of a believed boot -> its node."""
         self._namesake = _Peer()
         self._pending_bytes = 0
+        self._answers = Allowance(ANSWERS_AT_ONCE_MAX, ANSWERS_PER_SECOND_MAX)
+        self._answered: deque[tuple[bytes, int]] = deque(maxlen=ANSWERED_MAX)
+        """Boots and counters of challenges."""
         self._effects: list[PeersEffect] = []
         self.set_nodes(nodes)
 
@@ -237,7 +250,7 @@ class Peers:
                 self._believe(frame, peer, floor, now)
         else:
             if frame.kind == FrameKind.CHALLENGE:
-                self._answer(frame, source)
+                self._answer_unproven(frame, source, now)
             self._ask(frame.sender, peer, self.target(frame.sender, source), now)
             if frame.kind == FrameKind.PACKET:
                 self._hold(peer, frame, source)
@@ -251,9 +264,10 @@ class Peers:
                 self._effects.append(DuplicateNode(self._node_id, source, yields=self._boot > frame.boot))
         else:
             self._drop(Refusal.NAMESAKE_FRAME, source)
-            if frame.kind == FrameKind.CHALLENGE:
-                self._answer(frame, source)
+            # Before the answer: with that the other one may end at once, and then would not answer any more.
             self._ask(self._node_id, self._namesake, source, now)
+            if frame.kind == FrameKind.CHALLENGE:
+                self._answer_unproven(frame, source, now)
 
     def _from_the_dead(self, frame: OpenedFrame, peer: _Peer | None, source: Source) -> None:
         """A boot has ended; that concerns us if it is the believed one."""
@@ -301,6 +315,15 @@ class Peers:
         challenge.again_at = now + challenge.interval
         peer.ask_from = now + CHALLENGE_INTERVAL_SECONDS
         self._effects.append(Ask(challenge.node, challenge.to, challenge.nonce))
+
+    def _answer_unproven(self, frame: OpenedFrame, source: Source, now: float) -> None:
+        """It may be a recording: each is answered once, and not too many of them."""
+        name = (frame.boot, frame.counter)
+        if name in self._answered or not self._answers.take(frame.sender, now):
+            self._drop(Refusal.UNPROVEN_FRAME, source)
+            return
+        self._answered.append(name)
+        self._answer(frame, source)
 
     def _answer(self, frame: OpenedFrame, source: Source) -> None:
         if len(frame.payload) != CHALLENGE_BYTES:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import random
 import struct
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from totemd.executive.totem.wire import reassembly
 from totemd.executive.totem.wire.datagrams import (
     DATAGRAM_BYTES_MIN,
+    FRAGMENT_BYTES_MIN,
     FRAGMENT_OVERHEAD_BYTES,
     FRAME_BYTES_MAX,
     Frame,
@@ -284,10 +286,42 @@ def test_many_sources_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reassembly, "ASSEMBLIES_MAX", 50)
     reassembler = Reassembler()
     first, _ = cut(frame_of(2000), MTU, Frame(7, 1))
-    for port in range(1000):
-        reassembler.receive(first, ("192.0.2.1", port), 0.0)
-    assert len(reassembler._assemblies) == len(reassembler._by_source) == 50
+    for number in range(1000):
+        reassembler.receive(first, (f"192.0.2.{number}", 5405), 0.0)
+    assert len(reassembler._assemblies) == len(reassembler._senders) == 50
     assert reassembler.abandoned == 950
+
+
+def forged(number: int) -> bytes:
+    """The beginning of the longest frame in the smallest fragments: cheap for who sends it."""
+    return fragment(0, FRAGMENT_BYTES_MIN, FRAME_BYTES_MAX, bytes(FRAGMENT_BYTES_MIN), number=number)
+
+
+def test_all_ports_of_an_address_are_one_source() -> None:
+    reassembler = Reassembler()
+    for number in range(1000):
+        reassembler.receive(forged(number), ("192.0.2.9", 1024 + number), 0.0)
+    assert len(reassembler._assemblies) == ASSEMBLIES_PER_SOURCE_MAX
+
+
+def test_who_sends_little_is_not_put_out_by_many_who_send_one_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reassembly, "ASSEMBLIES_MAX", 50)
+    reassembler = Reassembler()
+    for number in range(60):
+        reassembler.receive(forged(number), (f"192.0.2.{number}", 5405), 0.0)
+    received = []
+    for number in range(0, 40, 2):
+        under_way = [cut(frame_of(9000, each), MTU, Frame(7, each)) for each in (number, number + 1)]
+        for at, pieces in enumerate(zip(*under_way, strict=True)):
+            received += [reassembler.receive(piece, HERE, 0.0) for piece in pieces]
+            reassembler.receive(forged(1000 + 10 * number + at), (f"198.51.100.{number}-{at}", 5405), 0.0)
+    assert [frame for frame in received if frame] == [frame_of(9000, number) for number in range(40)]
+
+
+def test_what_a_frame_could_become_counts() -> None:
+    reassembler = Reassembler()
+    reassembler.receive(forged(1), HERE, 0.0)
+    assert reassembler.held_bytes >= sys.getsizeof([b""] * (FRAME_BYTES_MAX // FRAGMENT_BYTES_MIN))
 
 
 def test_age_ends_an_assembly_in_order() -> None:

@@ -9,6 +9,7 @@ import pytest
 from framewire import Wire, address, started
 from hypothesis import given
 from hypothesis import strategies as st
+from totemd.executive.totem.wire.allowance import Allowance
 from totemd.executive.totem.wire.datagrams import FRAGMENTS_MAX, Run, as_repair, fragment_name
 from totemd.executive.totem.wire.events import Dropped, SendControl
 from totemd.executive.totem.wire.reassembly import (
@@ -22,7 +23,6 @@ from totemd.executive.totem.wire.repair import (
     KEPT_BYTES_MAX,
     REQUESTS_AT_ONCE_MAX,
     REQUESTS_PER_SECOND_MAX,
-    Allowance,
     SentRuns,
 )
 from totemd.executive.totem.wire.repair import request as encode
@@ -254,7 +254,7 @@ def test_who_lacked_most_and_got_more_may_ask_again() -> None:
 
 
 def test_requests_have_a_rate() -> None:
-    allowance = Allowance()
+    allowance = Allowance(REQUESTS_AT_ONCE_MAX, REQUESTS_PER_SECOND_MAX)
     asked = sum(allowance.take(1, step / 10_000) for step in range(20_000))
     assert asked == pytest.approx(REQUESTS_AT_ONCE_MAX + 2 * REQUESTS_PER_SECOND_MAX, abs=2)
     assert allowance.take(2, 0.0), "of each node"

@@ -226,7 +226,8 @@ def test_a_challenge_is_answered_by_whoever_is_asked(peers: Peers) -> None:
         "to the configured address, not where it came from"
     )
     assert isinstance(asked, Ask), "we do not know it either"
-    assert receive(peers, question, now=0.01) == [answered], "ours may have been lost"
+    again = OpenedFrame(EVERYBODY, 2, FIRST, 1, FrameKind.CHALLENGE, b"sixteen bytes ok")
+    assert receive(peers, again, now=0.01) == [answered], "ours may have been lost"
 
 
 def test_a_believed_node_may_ask_too_but_not_the_same_twice(peers: Peers) -> None:
@@ -362,3 +363,34 @@ def test_greeting_again_asks_only_those_that_are_missing(peers: Peers) -> None:
     peers.greet(5.0)
     (ask,) = peers.take_effects()
     assert isinstance(ask, Ask) and ask.to == 3
+
+
+def test_a_recorded_challenge_is_answered_once_and_many_are_not_answered_at_once(peers: Peers) -> None:
+    def challenge(counter: int, boot: bytes) -> OpenedFrame:
+        return OpenedFrame(1, 2, boot, counter, FrameKind.CHALLENGE, bytes(16))
+
+    def answers(effects: list[PeersEffect]) -> int:
+        return sum(isinstance(effect, Answer) for effect in effects)
+
+    prove(peers)
+    assert answers(receive(peers, challenge(5, SECOND), 1.0)) == 1
+    assert sum(answers(receive(peers, challenge(5, SECOND), 1.0 + n / 1000)) for n in range(1000)) == 0
+    played = sum(answers(receive(peers, challenge(n, SECOND), 2.0 + n / 1000)) for n in range(100, 2100))
+    assert played <= sessions.ANSWERS_AT_ONCE_MAX + 2 * sessions.ANSWERS_PER_SECOND_MAX + 1
+    believed = [answers(receive(peers, challenge(n, FIRST), 4.0)) for n in range(100, 300)]
+    assert all(believed), "who is believed is answered: its frames cannot be played again"
+
+
+def test_recordings_of_this_node_itself_are_answered_at_a_rate(peers: Peers) -> None:
+    played = 0
+    for n in range(1000):
+        frame = OpenedFrame(EVERYBODY, 1, FIRST, n, FrameKind.CHALLENGE, bytes(16))
+        played += sum(isinstance(effect, Answer) for effect in receive(peers, frame, n / 1000, STRANGER))
+    assert 1 <= played <= sessions.ANSWERS_AT_ONCE_MAX + sessions.ANSWERS_PER_SECOND_MAX + 1
+
+
+def test_a_namesake_is_asked_before_it_is_answered(peers: Peers) -> None:
+    """It ends when it has the answer: what comes behind that it may not read any more, and then only one would know."""
+    challenge = OpenedFrame(EVERYBODY, 1, FIRST, 0, FrameKind.CHALLENGE, bytes(16))
+    control = [type(effect) for effect in receive(peers, challenge, 0.0, STRANGER) if isinstance(effect, Ask | Answer)]
+    assert control == [Ask, Answer]
