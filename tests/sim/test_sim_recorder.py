@@ -71,7 +71,7 @@ def test_being_recorded_changes_nothing(rings: Callable[[int], list[RecordedRing
 
 
 def test_a_replay_can_start_at_every_checkpoint(rings: Callable[[int], list[RecordedRing]]) -> None:
-    made = rings(SMALL)
+    made = rings(SMALL // 2)
     Cluster(derive(7)).run()
     tape = max(made, key=lambda ring: ring.tape.generation if ring.tape else 0).tape
     assert tape is not None and tape.generation >= 3

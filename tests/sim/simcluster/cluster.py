@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import traceback
+import zlib
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from unittest.mock import patch
 
@@ -26,7 +27,7 @@ from simcluster.machine import Machine
 from simcluster.namesake import SEALS, NamesakeNode
 from simcluster.network import Network
 from simcluster.node import Node
-from simcluster.options import MANY, Options
+from simcluster.options import MANY, Options, scaled
 from simcluster.scenario import Request, Script
 from simcluster.scheduler import Livelock, Scheduler
 from simcluster.trace import Trace
@@ -227,6 +228,15 @@ class Cluster:
             self._endings.ended(node)
             self._boot_later(leaver, downtime)
 
+    def slow_disk(self, node: int, write_seconds: float, seconds: float) -> None:
+        """Let a node's writes take so long, for a while."""
+        self._node(node).slow_disk(write_seconds, self.now() + seconds)
+
+    def reload(self, node: int, factor: float, heartbeat: float) -> None:
+        """Give a node other timeouts, until there is peace."""
+        timeouts = scaled(replace(self.options.ring, heartbeat=heartbeat), factor)
+        self._node(node).reload(replace(timeouts, options_digest=zlib.crc32(repr((factor, heartbeat)).encode())))
+
     def pause(self, node: int, seconds: float) -> None:
         """Stop a node's process for a while."""
         sleeper = self._node(node)
@@ -279,6 +289,7 @@ class Cluster:
             self._divide()
         for node in self.nodes:
             node.traps.clear()
+            node.reload(self.options.ring)
             node.resume()
             node.boot()
             if node.machine is not None:
@@ -305,15 +316,10 @@ class Cluster:
         bound = start + self.options.convergence_bound
         if not self._converge(start, bound):
             return
+        rings = self._rings()
         self._last_words()
-        while True:
-            if not self._converge(start, bound):
-                return
-            if self._stays_settled():
-                return
-            if self.now() > bound:
-                self._violate("L4", f"the configuration changed again within {self._settled_seconds():.1f} s")
-                return
+        if self._converge(start, bound) and not self._stays(rings):
+            self._violate("L4", f"the configuration changed again within {self._settled_seconds():.1f} s")
 
     def _last_words(self) -> None:
         """Every member says something: whatever anybody missed before it would show."""
@@ -341,13 +347,13 @@ class Cluster:
             self._converged_after = self.now() - start
         return True
 
-    def _stays_settled(self) -> bool:
-        """Whether nothing changes for the time of L4; checks the idle traffic of L5 in its second half."""
-        before, half = self._rings(), self._settled_seconds() / 2
+    def _stays(self, rings: list[RingId | None]) -> bool:
+        """Whether these are the rings for the time of L4; checks the idle traffic of L5 in its second half."""
+        half = self._settled_seconds() / 2
         self.scheduler.run_until(self.now() + half)
         tokens = self.network.carried[Token]
         self.scheduler.run_until(self.now() + half)
-        if self._problem() is not None or self._rings() != before:
+        if self._problem() is not None or self._rings() != rings:
             return False
         tokens = self.network.carried[Token] - tokens
         most = liveness.IDLE_TRAFFIC_FACTOR * len(self.nodes) * (half / self.options.ring.hold + 1)

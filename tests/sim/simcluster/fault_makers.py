@@ -14,7 +14,9 @@ from simcluster.faults_local import (
     KillTotem,
     LeaveGroup,
     Record,
+    Reload,
     Replay,
+    SlowDisk,
     StepWallClock,
     StopClient,
     StopService,
@@ -27,6 +29,9 @@ WIPE_GAP_LOW, WIPE_GAP_HIGH = 4.0, 6.0
 WIPE_DOWNTIME_LOW, WIPE_DOWNTIME_HIGH = 0.005, 1.5
 LOCAL_SECONDS_LOW, LOCAL_SECONDS_HIGH = 0.002, 1.5
 """How long local processes are down, or stand still."""
+WRITE_SECONDS_LOW, WRITE_SECONDS_HIGH = 0.002, TOKEN / 3
+RELOAD_LOW, RELOAD_HIGH = 0.2, 5.0
+"""By what timeouts are changed."""
 WALL_CLOCK_STEP_MAX = 1e8
 FLAPS_MAX = 6
 RESTARTS_MAX = 5
@@ -77,6 +82,22 @@ def torn_write(chance: Chance, nodes: int) -> list[Fault]:
     node = chance.integer(1, nodes)
     downtime = chance.spread(0.005, 2 * TOKEN)
     return [Trap(node, "Persisting", chance.integer(0, 3), Crash((node,), (downtime,)))]
+
+
+def slow_disk(chance: Chance, nodes: int) -> list[Fault]:
+    """Storing a ring sequence takes long, on some or on all nodes."""
+    seconds = chance.spread(0.1, 4 * TOKEN)
+    slow = chance.shuffled(list(range(1, nodes + 1)))[: chance.choice((1, nodes))]
+    return [SlowDisk(node, chance.spread(WRITE_SECONDS_LOW, WRITE_SECONDS_HIGH), seconds) for node in slow]
+
+
+def reload(chance: Chance, nodes: int) -> list[Fault]:
+    """Timeouts are changed on one node, or on all of them, one after the other."""
+    heartbeat = chance.choice((0.0, 0.0, TOKEN / 2, TOKEN * 3 / 4))
+    if chance.happens(0.5):
+        return [Reload(chance.integer(1, nodes), chance.spread(RELOAD_LOW, RELOAD_HIGH), heartbeat)]
+    factor = chance.choice((1.0, chance.spread(RELOAD_LOW, RELOAD_HIGH)))
+    return [Reload(node, factor, heartbeat) for node in chance.shuffled(list(range(1, nodes + 1)))]
 
 
 def corrupt(chance: Chance, nodes: int) -> list[Fault]:

@@ -268,6 +268,8 @@ _MAKERS: dict[str, tuple[tuple[float, Maker], ...]] = {
         (1, fault_makers.flapping),
         (1, fault_makers.storm_of_restarts),
         (1, fault_makers.torn_write),
+        (1, fault_makers.slow_disk),
+        (1, fault_makers.reload),
         (1, fault_makers.corrupt),
         (1, fault_makers.stranger),
         (0.3, fault_makers.wall_clock),

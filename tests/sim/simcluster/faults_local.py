@@ -23,6 +23,12 @@ class LocalStage(Protocol):
     def wipe(self, node: int, downtime: float) -> None:
         """Kill a node now; it comes back without anything on its disk."""
 
+    def slow_disk(self, node: int, write_seconds: float, seconds: float) -> None:
+        """Let a node's writes take so long, for a while."""
+
+    def reload(self, node: int, factor: float, heartbeat: float) -> None:
+        """Give a node other timeouts."""
+
     def kill_totem(self, node: int, downtime: float) -> None:
         """Kill the totem process only."""
 
@@ -49,6 +55,32 @@ class Wipe:
     def apply(self, stage: LocalStage) -> None:
         """Replace it."""
         stage.wipe(self.node, self.downtime)
+
+
+@dataclass(frozen=True, slots=True)
+class SlowDisk:
+    """Each number that a node stores takes so long, for a while."""
+
+    node: int
+    write_seconds: float
+    seconds: float
+
+    def apply(self, stage: LocalStage) -> None:
+        """Wear it out."""
+        stage.slow_disk(self.node, self.write_seconds, self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Somebody changes the timeouts of a node: all of them by *factor*, and the heartbeat, 0 to switch it off."""
+
+    node: int
+    factor: float
+    heartbeat: float
+
+    def apply(self, stage: LocalStage) -> None:
+        """Have it take them over."""
+        stage.reload(self.node, self.factor, self.heartbeat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +270,8 @@ class StartNamesake:
 
 LocalFault = (
     Wipe
+    | SlowDisk
+    | Reload
     | KillTotem
     | KillService
     | StopService

@@ -64,12 +64,12 @@ MEMBERSHIP = (
         (
             Edit(
                 membership.enter_commit,
-                "    ring.emit(Persist(token.ring.sequence))\n",
+                "    ring.make_durable(token.ring.sequence)\n",
                 "",
                 (
                     (
                         "    ring.send_token(forwarded, now)\n",
-                        "    ring.send_token(forwarded, now)\n    ring.emit(Persist(token.ring.sequence))\n",
+                        "    ring.send_token(forwarded, now)\n    ring.make_durable(token.ring.sequence)\n",
                     ),
                 ),
             ),
@@ -111,9 +111,9 @@ MEMBERSHIP = (
         "E5 E6 L1",
         (
             Edit(
-                membership.try_form,
-                "max(ring.highest_ring_sequence, ring.ring.sequence)",
-                "ring.installed.ring.sequence",
+                RingContext.next_sequence,
+                "max(self.highest_ring_sequence, self.ring.sequence)",
+                "self.installed.ring.sequence",
             ),
         ),
     ),

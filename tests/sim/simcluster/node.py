@@ -12,6 +12,7 @@ from simcluster.history import Event, Failed, Incarnation, Lane
 from simcluster.machine import Machine
 from simcluster.network import Network
 from simcluster.services import Services
+from simcluster.standstill import SlowWrites, Standstill
 from simcluster.wire import Ended, Namesake, OpenWire, Received, Send, Wire, open_wire
 from simcluster.world import Tripwire, World
 from totemd.executive.totem.core.context import RingState
@@ -24,10 +25,10 @@ from totemd.executive.totem.core.effects import (
     Originated,
     Persist,
     RegularConfiguration,
-    Scope,
     TransitionalConfiguration,
     Unicast,
 )
+from totemd.executive.totem.core.parameters import RingParameters
 from totemd.executive.totem.core.ring import Ring
 from totemd.executive.totem.wire.packets import AnyPacket, CommitToken, Token
 
@@ -67,14 +68,14 @@ class Node:
         """Counts boots, so that what was scheduled for an earlier life is ignored."""
         self._process = Incarnation(number, 0)
         self._inbox: list[tuple[int, object]] = []
-        self._reports: list[int] = []
-        """Nodes whose port was reported closed while this one stood still."""
+        self._standstill = Standstill()
+        self._slow_disk = SlowWrites(0, 0)
+        self._parameters = replace(world.options.ring, node_id=number)
         self._awake = False
         """A look into the inbox is scheduled."""
         self._reacting = False
         """The services' answer is scheduled."""
         self._timer_at = float("inf")
-        self._paused_since = 0.0
         skew = Chance(world.options.seed, "clock", number).between(-1, 1)
         self._rate = 1 + world.options.clock_rate * skew
         self._offset = number * CLOCK_OFFSET
@@ -94,12 +95,12 @@ class Node:
         boot_sequence = self.disk + 1
         self._process = world.boots.claim(self.id, boot_sequence)
         jitter = Chance(world.options.seed, "jitter", self.id, self._life).fraction
-        self.ring = Ring(replace(world.options.ring, node_id=self.id), boot_sequence, jitter)
+        self.ring = Ring(self._parameters, boot_sequence, jitter)
         self.services = self._start_services(self.ring)
         self._state = None
         self._recoveries = 0
         self._inbox.clear()
-        self._reports.clear()
+        self._standstill = Standstill()
         self._awake = self._reacting = False
         self._timer_at = float("inf")
         self._wire.reborn()
@@ -109,6 +110,16 @@ class Node:
             self.machine.power_on()
         self.ring.start(self.now())
         self._carry_out()
+
+    def reload(self, parameters: RingParameters) -> None:
+        """Take over other options, now if this runs, and at the next boot."""
+        before, self._parameters = self._parameters, replace(parameters, node_id=self.id)
+        if self.ring is not None and self._parameters != before:
+            self.ring.reconfigure(self._parameters)
+
+    def slow_disk(self, write_seconds: float, until: float) -> None:
+        """Let each write take so long: the process stands still meanwhile."""
+        self._slow_disk = SlowWrites(write_seconds, until)
 
     def _start_services(self, ring: Ring) -> Services | StreamServices:
         if self.machine is None:
@@ -149,7 +160,7 @@ class Node:
         if self.ring is None:
             return
         if self.paused:
-            self._reports.append(about)
+            self._standstill.reports.append(about)
             return
         self._world.trace.say(self._world.scheduler.now, f"node {self.id} is told that {about} does not listen")
         self.ring.port_closed(about, self.now())
@@ -169,33 +180,40 @@ class Node:
             self.paused = True
             if isinstance(self.services, StreamServices):
                 self.services.inbox.stopped = True
-            self._paused_since = self._world.scheduler.now
+            self._standstill.since = self._world.scheduler.now
 
     def resume(self, _: object = None) -> None:
-        """Go on: tell the core if it was long, hand in the backlog, then let the timers fire."""
+        """Go on with what was being carried out; then tell the core if it was long, hand in the backlog, and let the
+        timers fire."""
         if self.ring is None or not self.paused:
             return
         self.paused = False
-        world = self._world
-        seconds = world.scheduler.now - self._paused_since
-        long = seconds > world.options.ring.token / 2
-        world.trace.say(world.scheduler.now, f"node {self.id} resumes after {seconds:.3f} s")
+        world, ring, now = self._world, self.ring, self._scheduler.now
+        seconds = now - self._standstill.since
+        long = seconds > self._parameters.token / 2
+        world.trace.say(now, f"node {self.id} resumes after {seconds:.3f} s")
         world.coverage["pause.detected" if long else "pause.short"] += 1
-        ring = self.ring
-        if long:
+        self._carry_out()
+        self._hand_in(self._standstill.take_unread())
+        if long and self._runs(ring):
+            self._standstill.flushes = True
             ring.pause_detected(self.now())
         self._drain()
-        if self.ring is ring and long:
+        if self._standstill.flushes and self._runs(ring):
+            self._standstill.flushes = False
             ring.backlog_drained(self.now())
-        reports, self._reports = self._reports, []
-        for about in reports:
+        for about in self._standstill.take_reports():
             self.port_closed(about)
-        if self.ring is ring:
+        if self._runs(ring):
             self._expire()
-        if self.ring is ring:
+        if self._runs(ring):
             self._react(self._life)
-        if self.ring is ring and isinstance(self.services, StreamServices):
+        if self._runs(ring) and isinstance(self.services, StreamServices):
             self.services.inbox.go_on()
+
+    def _runs(self, ring: Ring) -> bool:
+        """Whether this is the same life still, and does not stand still again."""
+        return self.ring is ring and not self.paused
 
     def harvest(self) -> None:
         """Add the core's counters, and which cells of the reaction table were used, to the coverage."""
@@ -234,15 +252,20 @@ class Node:
 
     def _drain(self) -> None:
         """Hand in everything readable, tokens last, since the data that they speak of must come first."""
-        inbox, self._inbox = self._inbox, []
         self._awake = False
+        if self.paused:
+            return
+        inbox, self._inbox = self._inbox, []
         self._hand_in(self._wire.receive(inbox, self.now()))
 
     def _hand_in(self, received: list[Received]) -> None:
         if len(received) > 1:
             received.sort(key=_is_token)  # stable: otherwise as they came
-        for sender, packet in received:
+        for done, (sender, packet) in enumerate(received):
             if self.ring is None:
+                return
+            if self.paused:
+                self._standstill.unread += received[done:]
                 return
             if isinstance(packet, Ended):
                 self._world.trace.say(self._world.scheduler.now, f"node {self.id} is told that {sender} has ended")
@@ -277,7 +300,7 @@ class Node:
             self._trace.expired(self._scheduler.now, self.id)
             if received := self._wire.expire(now):
                 self._hand_in(received)
-            if self.ring is not None:
+            if self.ring is not None and not self.paused:
                 self.ring.expire(now)
                 self._carry_out()
         else:
@@ -296,9 +319,12 @@ class Node:
     def _carry_out(self) -> None:
         """Do what the core decided, in its order, and what the services answer."""
         try:
-            while self.ring is not None and (effects := self.ring.take_effects()):
-                for effect in effects:
+            while self.ring is not None and (effects := self._standstill.next_effects(self.ring.take_effects())):
+                for done, effect in enumerate(effects, 1):
                     self._do(effect)
+                    if self.paused:
+                        self._standstill.unfinished = effects[done:]
+                        return
                 self._serve()
             if self.services is not None:
                 self.services.flush()
@@ -313,7 +339,7 @@ class Node:
             case Unicast():
                 self._send(effect.packet, (effect.to,), directed=True)
             case Multicast():
-                receivers = self._network.nodes if effect.scope is Scope.ALL else effect.members
+                receivers = effect.receivers(self.id, self._network.nodes)
                 self._send(effect.packet, receivers, repeated=effect.repeated)
             case Deliver() | Originated() | Discarded() | RegularConfiguration() | TransitionalConfiguration():
                 assert self.services is not None
@@ -324,6 +350,9 @@ class Node:
                 if self.traps:
                     self._spring("Persisting")
                 self.disk = effect.ring_sequence
+                if self._scheduler.now < self._slow_disk.until:
+                    self.pause()
+                    self._scheduler.at(self._scheduler.now + self._slow_disk.write_seconds, self.resume)
         if self.traps:
             self._spring(type(effect).__name__)
 
@@ -331,8 +360,7 @@ class Node:
         self, packet: AnyPacket, receivers: tuple[int, ...], *, directed: bool = False, repeated: bool = False
     ) -> None:
         self._world.watch.sent(self._scheduler.now, self.id, self.disk, packet)
-        others = receivers if directed else [receiver for receiver in receivers if receiver != self.id]
-        self._wire.send(packet, others, self.now(), directed=directed, repeated=repeated)
+        self._wire.send(packet, receivers, self.now(), directed=directed, repeated=repeated)
 
     def _serve(self) -> None:
         """Let the services act on what they have seen, now or a little later."""

@@ -235,7 +235,11 @@ def derive(seed: int, profile: str = "mixed", nodes: tuple[int, int] = (NODES_LO
 
 def _patient(ring: RingParameters, rotation: float) -> RingParameters:
     """The same with timeouts that suit many nodes."""
-    factor = max(1.0, ROTATIONS_OF_A_TIMEOUT * rotation / ring.token)
+    return scaled(ring, max(1.0, ROTATIONS_OF_A_TIMEOUT * rotation / ring.token))
+
+
+def scaled(ring: RingParameters, factor: float) -> RingParameters:
+    """The same with other timeouts, as another `token` would make them."""
     return replace(
         ring,
         token=factor * ring.token,
