@@ -36,9 +36,8 @@ DRAIN_MESSAGES_MAX = 256
 _PAYLOAD_COPY_BYTES_MAX = 64 * 1024
 """Longer payload frames are handed to libzmq without a copy."""
 
-_RECEIVED_COPY_BYTES_MAX = 2 * 1024 * 1024
-"""Longer payload frames stay where libzmq has put them, and are handed on as a view: to copy 64 MiB would hold up
-everything else in the process."""
+_RECEIVED_COPY_BYTES_MAX = 64 * 1024
+"""Longer payload frames stay where libzmq has put them, and are handed on as a view."""
 
 # pyzmq's upper layer makes enums of flags and looks for options in each call, which costs several times the call
 # itself; a message of two frames goes out in 1 µs instead of 5 µs this way.  For the same reason a received frame is

@@ -17,7 +17,7 @@ from typing import Any
 
 import totemd
 
-CHUNK_BYTES = 512 * 1024
+CHUNK_BYTES = 2 * 1024 * 1024
 CHUNK_MESSAGES = 1_000
 """Sent before deliveries are looked at again; a member that only sends would be expelled for not reading."""
 

@@ -44,7 +44,7 @@ __all__ = [
 LENGTH_BYTES = 4
 """Length in front of each message of a batch: u32, little endian."""
 
-BATCH_BYTES_MAX = 240 * 1024
+BATCH_BYTES_MAX = 960 * 1024
 """Longest batch of several messages that a service takes; also how far it joins batches into one submission."""
 
 BATCH_BYTES_ASSURED = 64 * 1024

@@ -18,6 +18,9 @@ from ...ipc.messages.cpg import (
 BytesLike = bytes | bytearray | memoryview
 """What a message may be given as; at run time anything with a buffer will do."""
 
+COPIED_MESSAGE_BYTES_MAX: Final = 4096
+"""Shorter messages, on average, are cut from a copy of their batch: from a view that takes two steps for each."""
+
 _LENGTH: Final = struct.Struct("<I")
 pack_length = _LENGTH.pack
 """The length in front of a message."""
@@ -79,6 +82,8 @@ def split(batch: bytes | memoryview, count: int) -> list[bytes]:
     Raises:
         MalformedMessage: it does not hold exactly *count* messages.
     """
+    if isinstance(batch, memoryview) and len(batch) < COPIED_MESSAGE_BYTES_MAX * count:
+        batch = batch.tobytes()
     messages: list[Any] = []
     unpack, end, offset = _LENGTH.unpack_from, len(batch), 0
     for _ in range(count):

@@ -79,7 +79,7 @@ def test_what_is_said_alone_travels_and_costs_as_a_batch_of_one(bench: Bench) ->
 
 def test_batches_of_one_drain_travel_together_up_to_a_limit(bench: Bench) -> None:
     client, other = bench.member(10), bench.member(20)
-    piece = batch(b"x" * 100_000)
+    piece = batch(b"x" * 400_000)
     for each in (client, client, other, client, client):
         bench.engine.received(each, Multicast(b"g", 1), [piece])
     bench.engine.received(client, Multicast(b"g", 1, Guarantee.SAFE), [piece])
