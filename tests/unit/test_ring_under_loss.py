@@ -156,6 +156,21 @@ def test_latency_under_loss(pause: float, count: int, sender: int) -> None:
     assert took[-1] < 0.060, "nothing waits for one of the configured timeouts"
 
 
+def test_who_misses_something_does_not_wait_for_the_only_sender() -> None:
+    """Which keeps the token (decision 0020) and sends on: at each visit, for as long as it may."""
+    ring = LossyRing(3, 0.01, sender=2)
+    sent: dict[int, float] = {}
+    came: dict[int, float] = {}
+    for _ in range(3_000):
+        ring.run(0.001)
+        sent[ring.submit(64)] = ring.now
+    ring.run(1.0)
+    for each in ring.delivered.values():
+        came = {number: max(at, came.get(number, 0.0)) for at, number in each}
+    took = sorted(came[number] - at for number, at in sent.items())
+    assert took[len(took) * 99 // 100] < 0.010
+
+
 @pytest.mark.parametrize("sender", NODES)
 def test_a_safe_message_does_not_wait_for_a_resting_token(sender: int) -> None:
     """Where a frame was lost the mark comes late, and the token must not rest before all have seen it twice."""

@@ -52,7 +52,10 @@ def _rest_seconds(ring: RingContext) -> float:
 
 
 def may_keep(ring: RingContext, token: Token) -> bool:
-    """Whether nobody else has sent since the token was here, wants to, or waits for a mark to rise."""
+    """Whether nobody else has sent since the token was here, wants to, waits for a mark to rise, or misses something.
+
+    Who lacks a frame asks for it only after some visits, which would each take as long as the token is kept.
+    """
     rotation = ring.rotation
     return (
         ring.parameters.keep > 0
@@ -62,6 +65,7 @@ def may_keep(ring: RingContext, token: Token) -> bool:
         and token.highest == rotation.originated
         and token.backlog == rotation.flow.reported
         and not token.missing
+        and token.received_by_all >= token.highest
         and ring.installed.delivered >= token.highest
     )
 
