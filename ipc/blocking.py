@@ -25,7 +25,7 @@ from .codec import encode
 from .deadline import Deadline
 from .endpoints import BlockingEndpoint, open_pidfd, require_socket
 from .errors import ConnectionLost, OperationFailed, TotemdError
-from .messages.common import HEARTBEAT_SECONDS, Goodbye, Heartbeat, Refused, Welcome
+from .messages.common import HEARTBEAT_SECONDS, PARTING_SECONDS, Goodbye, Heartbeat, Refused, Welcome
 from .patience import Patience
 
 M = TypeVar("M")
@@ -165,9 +165,14 @@ class BlockingConnection(Generic[M]):
         return happenings
 
     def start_over(self) -> None:
-        """Connect anew, as if the server had died: what it knows of us, and we of it, is void."""
+        """Connect anew, as if the server had died: what it knows of us, and we of it, is void.
+
+        It is waited for that it has forgotten us, at most `PARTING_SECONDS`: the new connection is of the same process.
+        """
+        was_open = self.is_open
+        self._part()
+        self._begin_anew(ConnectionLost("an exception came in between while messages were taken"), was_open)
         self.in_hand = False
-        self._reconnect(ConnectionLost("an exception came in between while messages were taken"))
 
     def has_input(self) -> bool:
         """Whether `pump` would return something without waiting; sends may swallow the edge of `descriptors`."""
@@ -187,6 +192,34 @@ class BlockingConnection(Generic[M]):
         self._drop()
         self.in_hand = False
         self._fail_waiters(ConnectionLost(f"the connection to {self._path} was closed"))
+
+    def finish(self) -> None:
+        """Close when the server has taken all that was sent, or after `PARTING_SECONDS`; else as `close`.
+
+        What arrives meanwhile is dropped.
+        """
+        if forks.generation() != self._process:
+            return
+        try:
+            self._part()
+        finally:
+            self.close()
+
+    def _part(self) -> None:
+        """Say goodbye, and wait for the server's."""
+        endpoint, deadline = self._endpoint, Deadline(PARTING_SECONDS)
+        if endpoint is None or not self._channel.answers_goodbye:
+            return
+        endpoint.send([encode(Goodbye())])
+        also = () if self._server_pidfd is None else (self._server_pidfd,)
+        while not deadline.passed:
+            died = endpoint.wait(deadline.left, also)
+            while (frames := endpoint.take()) is not None:
+                if isinstance(self._channel.receive(frames), Replaced):
+                    self._channel.hello()
+                    return
+            if died:
+                return
 
     # -- one turn: wait, take everything, notice a death
 
@@ -257,7 +290,9 @@ class BlockingConnection(Generic[M]):
         self._next_beat = time.monotonic() + self._patience.next_wait()
 
     def _reconnect(self, error: TotemdError) -> None:
-        was_open = self.is_open
+        self._begin_anew(error, self.is_open)
+
+    def _begin_anew(self, error: TotemdError, was_open: bool) -> None:
         self._connect()
         self._fail_waiters(error)
         if was_open:

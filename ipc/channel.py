@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from .codec import Codec, encode
 from .errors import MalformedMessage, TotemdError
 from .messages.common import (
+    GOODBYE_ANSWERED,
     HEARTBEAT_DEADLINE_SECONDS,
     PROTOCOL,
     Done,
@@ -96,6 +97,11 @@ class ClientChannel(Generic[M, T]):
         """The frames that open the connection; also forgets the previous one."""
         self.state, self.welcome = ClientState.GREETING, None
         return [self._hello]
+
+    @property
+    def answers_goodbye(self) -> bool:
+        """Whether the server has let us in, and says goodbye, too, when it has taken all that came before ours."""
+        return self.welcome is not None and self.welcome.protocol >= GOODBYE_ANSWERED
 
     def expect(self, waiter: T) -> int:
         """Reserve a request number; its reply will come back as `Answered(waiter, …)`."""

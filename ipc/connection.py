@@ -19,7 +19,7 @@ from .channel import Answered, Arrived, ClientChannel, ClientState, Garbled, Ope
 from .codec import encode
 from .endpoints import ClientEndpoint, open_pidfd
 from .errors import ConnectionLost, TotemdError
-from .messages.common import HEARTBEAT_SECONDS, Goodbye, Heartbeat, Refused, Welcome
+from .messages.common import HEARTBEAT_SECONDS, PARTING_SECONDS, Goodbye, Heartbeat, Refused, Welcome
 from .patience import Patience
 
 M_contra = TypeVar("M_contra", contravariant=True)
@@ -50,6 +50,8 @@ class Connection(Generic[M_contra]):
         self._server_pidfd: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._patience = Patience()
+        self._parting: asyncio.Future[None] | None = None
+        """The answer to our goodbye, once that was said."""
         self._connect()
 
     @property
@@ -88,10 +90,24 @@ class Connection(Generic[M_contra]):
 
     def close(self) -> None:
         """Say goodbye and close."""
-        if self._endpoint is not None and self.is_open:
+        if self._endpoint is not None and self.is_open and self._parting is None:
             self._endpoint.send([encode(Goodbye())])
         self._drop()
         self._fail_waiters(ConnectionLost("the connection was closed"))
+
+    async def finish(self) -> None:
+        """Close when the server has taken all that was sent, or after `PARTING_SECONDS`; else as `close`.
+
+        What arrives meanwhile is dropped.
+        """
+        try:
+            if self._endpoint is not None and self._channel.answers_goodbye:
+                self._parting = self._loop.create_future()
+                self._endpoint.send([encode(Goodbye())])
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._parting, PARTING_SECONDS)
+        finally:
+            self.close()
 
     def close_later(self) -> None:
         """`close`, from wherever an object is forgotten: in another thread, or after the end of the loop."""
@@ -136,7 +152,12 @@ class Connection(Generic[M_contra]):
             self._endpoint = None
 
     def _receive(self, frames: list[bytes | memoryview]) -> None:
-        match self._channel.receive(frames):
+        happening = self._channel.receive(frames)
+        if self._parting is not None:
+            if isinstance(happening, Replaced):
+                self._parted(self._parting)
+            return
+        match happening:
             case Opened(welcome):
                 self._opened(welcome)
             case Arrived(message, payload):
@@ -171,7 +192,15 @@ class Connection(Generic[M_contra]):
             self._endpoint.send([encode(Heartbeat())])
             self._timer = self._loop.call_later(HEARTBEAT_SECONDS, self._beat)
 
+    @staticmethod
+    def _parted(parting: asyncio.Future[None]) -> None:
+        if not parting.done():
+            parting.set_result(None)
+
     def _reconnect(self, error: TotemdError) -> None:
+        if self._parting is not None:
+            self._parted(self._parting)
+            return
         was_open = self.is_open
         self._connect()
         self._fail_waiters(error)

@@ -126,8 +126,11 @@ class _Drained(abc.ABC):
     def _take_one(self) -> None:
         """Receive and hand on one message, which is there."""
 
+    def _emptied(self) -> None:  # noqa: B027
+        """Nothing more is there."""
+
     def _schedule(self) -> None:
-        if not self._scheduled and not self._closed:
+        if not self._scheduled and not self._closed and not self._loop.is_closed():
             self._scheduled = True
             self._loop.call_soon(self._drain)
 
@@ -137,7 +140,10 @@ class _Drained(abc.ABC):
         try:
             for _ in range(DRAIN_MESSAGES_MAX):
                 # Asking costs a tenth of the exception that an empty socket answers with.
-                if self._closed or not _get(self._socket, _EVENTS) & _POLLIN:
+                if self._closed:
+                    return
+                if not _get(self._socket, _EVENTS) & _POLLIN:
+                    self._emptied()
                     return
                 self._take_one()
         finally:
@@ -164,7 +170,8 @@ class ServerEndpoint(_Drained):
     """A ROUTER bound to a socket file.
 
     *deliver* gets (peer key, frames, credentials); credentials are given only for peers that are not in *known*,
-    since looking them up costs more than the message.
+    since looking them up costs more than the message.  *emptied* is called whenever nothing more is there: who is known
+    to have closed its connection by then (`send` returned False) has no word left on the way.
     """
 
     def __init__(
@@ -173,10 +180,12 @@ class ServerEndpoint(_Drained):
         deliver: Callable[[bytes, list[bytes | memoryview], Credentials | None], None],
         known: Callable[[bytes], bool],
         mode: int = PRIVATE_SOCKET_MODE,
+        emptied: Callable[[], None] = lambda: None,
     ) -> None:
         self.path = path
         self._deliver = deliver
         self._known = known
+        self._when_empty = emptied
         socket = _new_socket(zmq.ROUTER)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # or nobody would learn that a peer is gone
         before = os.umask(0o777 & ~mode)
@@ -208,6 +217,13 @@ class ServerEndpoint(_Drained):
             more = frame.more
         if credentials is not None:
             self._deliver(peer, frames, credentials)
+
+    def _emptied(self) -> None:
+        self._when_empty()
+
+    def look(self) -> None:
+        """Take what is there, in the next turn of the loop; *emptied* is called afterwards even if there is nothing."""
+        self._schedule()
 
     def send(self, peer: bytes, frames: Sequence[bytes | memoryview]) -> bool:
         """Queue a message for *peer*; returns False if that has closed its connection."""

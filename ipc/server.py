@@ -11,7 +11,7 @@ import enum
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -28,6 +28,12 @@ SESSIONS_MAX = 4096
 """Connections of one socket; one more is refused."""
 
 
+LAST_WORDS_SECONDS = 0.2
+"""How long the end of a dead process's connection is waited for; a child that it has forked may hold that open."""
+
+LOOK_AGAIN_SECONDS = 0.002
+
+
 class Closed(enum.Enum):
     """Why a session ended."""
 
@@ -37,6 +43,14 @@ class Closed(enum.Enum):
     DISCONNECTED = "connection closed"
     SERVER_STOPS = "server stops"
     DISMISSED = "dismissed"
+
+
+class _Departure(NamedTuple):
+    """A session that ends when everything that came before has been taken."""
+
+    why: Closed
+    until: float
+    """Time of the loop after which it ends in any case."""
 
 
 class Handler(Protocol[M_contra]):
@@ -60,6 +74,10 @@ GIVEN_IDENTITY = b"\0"
 connection: whoever took it would speak for that process."""
 
 
+_ANYTHING = (encode(Heartbeat()),)
+"""What is sent to a dead process only to see whether its connection is closed."""
+
+
 class Server(Generic[M]):
     """One ROUTER socket and its sessions."""
 
@@ -69,12 +87,15 @@ class Server(Generic[M]):
         self._node_id = node_id
         self._loop = asyncio.get_running_loop()
         self._sessions: dict[bytes, Session] = {}
+        self._departing: dict[Session, _Departure] = {}
+        """Those whose peers have died or closed their connections, and may have said something before."""
+        self._looks_again = False
         self._pidfds: dict[bytes, int] = {}
         self.malformed = 0
         """Messages dropped because they were none of this protocol."""
         self.strangers = 0
         """Messages dropped because their sender had not said hello."""
-        self._endpoint = ServerEndpoint(path, self._deliver, self._sessions.__contains__, mode)
+        self._endpoint = ServerEndpoint(path, self._deliver, self._sessions.__contains__, mode, self._emptied)
         self._sweeper = self._loop.call_later(HEARTBEAT_SECONDS, self._sweep)
 
     @property
@@ -95,8 +116,8 @@ class Server(Generic[M]):
         return session.peer in self._sessions and self._endpoint.send(session.peer, frames)
 
     def hang_up(self, session: Session) -> None:
-        """End a session whose peer has closed its connection without a word."""
-        self._close(session, Closed.DISCONNECTED)
+        """End a session whose peer has closed its connection, when all that it had said before has been taken."""
+        self._depart(session, Closed.DISCONNECTED, 0.0)
 
     def dismiss(self, session: Session) -> None:
         """End a session from this side."""
@@ -129,7 +150,7 @@ class Server(Generic[M]):
             case Hello() | Heartbeat():
                 return
             case Goodbye():
-                self._close(session, Closed.GOODBYE)
+                self._close(session, Closed.GOODBYE, tell=True)
             case _:
                 try:
                     self._handler.received(session, message, payload)
@@ -155,7 +176,7 @@ class Server(Generic[M]):
             session.visible = False
         else:
             self._pidfds[peer] = pidfd
-            self._loop.add_reader(pidfd, self._close, session, Closed.PROCESS_DIED)
+            self._loop.add_reader(pidfd, self._died, session, pidfd)
         self.send(session, Welcome(PROTOCOL, self._node_id, os.getpid(), session.pid, credit))
         self._handler.opened(session)
 
@@ -165,12 +186,36 @@ class Server(Generic[M]):
         if tell:
             self.send(session, Goodbye())
         del self._sessions[session.peer]
+        self._departing.pop(session, None)
         pidfd = self._pidfds.pop(session.peer, None)
         if pidfd is not None:
             self._loop.remove_reader(pidfd)
             with contextlib.suppress(OSError):
                 os.close(pidfd)
         self._handler.closed(session, why)
+
+    def _died(self, session: Session, pidfd: int) -> None:
+        """What the process had sent may be on its way still: libzmq's thread has not read the end of its connection."""
+        self._loop.remove_reader(pidfd)
+        self._depart(session, Closed.PROCESS_DIED, LAST_WORDS_SECONDS)
+
+    def _depart(self, session: Session, why: Closed, seconds: float) -> None:
+        if self._sessions.get(session.peer) is session and session not in self._departing:
+            self._departing[session] = _Departure(why, self._loop.time() + seconds)
+            self._endpoint.look()
+
+    def _emptied(self) -> None:
+        """Nothing is left to take: it was all, from those whose connections are known to be closed."""
+        for session, departure in list(self._departing.items()):
+            if self._loop.time() >= departure.until or not self._endpoint.send(session.peer, _ANYTHING):
+                self._close(session, departure.why)
+        if self._departing and not self._looks_again:
+            self._looks_again = True
+            self._loop.call_later(LOOK_AGAIN_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        self._looks_again = False
+        self._endpoint.look()
 
     def _sweep(self) -> None:
         now = self._loop.time()

@@ -24,14 +24,15 @@ CPG_OPTIONS: tuple[Option, ...] = (
         reload=True,
         doc="How much a client may have left unread when more comes for it. One that is further behind is expelled "
         "from its groups, and told so. What the others have on their way comes at once when a program was busy for a "
-        "moment: below 8 MiB a healthy one may be expelled. totemd only.",
+        "moment: below 8 MiB a healthy one may be expelled. Where longer messages than 1048576 are allowed it is at "
+        "least three of the longest and 4 MiB, which a member that sends before it reads may find. totemd only.",
     ),
     Option(
         path="cpg.unread_timeout",
         kind=Integer(0, 24 * 3600 * 1000, "ms"),
         default=0,
         reload=True,
-        doc="How long a client may read nothing although something waits for it, before it is expelled; 0: for ever, "
+        doc="How long a member may read nothing although something waits for it, before it is expelled; 0: for ever, "
         "so that only the backlog counts. totemd only.",
     ),
 )

@@ -13,9 +13,15 @@ import msgspec
 
 from ..errors import Status, TotemdError, to_exception
 
-PROTOCOL = (1, 1)
+PROTOCOL = (1, 2)
 """(major, minor).  Another major is refused; a higher minor only adds fields and messages.
-1.1: `limits.batch_bytes`."""
+1.1: `limits.batch_bytes`.  1.2: a goodbye is answered; `limits.unread_ms`."""
+
+GOODBYE_ANSWERED = (1, 2)
+"""Who speaks this version, or a later one, answers a goodbye with one."""
+
+PARTING_SECONDS = 2.0
+"""How long a client waits for the answer to its goodbye; a server that hangs is left without."""
 
 HEARTBEAT_SECONDS = 2.0
 """How often a peer whose process is not visible (another pid namespace) says that it is alive."""
@@ -74,7 +80,10 @@ class Heartbeat(Wire, frozen=True, tag="heartbeat"):
 
 
 class Goodbye(Wire, frozen=True, tag="goodbye"):
-    """The sender closes this connection on purpose; nothing follows."""
+    """The sender closes this connection on purpose; nothing follows.
+
+    A server answers it in kind: everything that came before has been taken then, and the session is over.
+    """
 
 
 class Done(Wire, frozen=True, tag="done"):

@@ -189,6 +189,9 @@ class Limits(Wire, frozen=True, tag="limits"):
     """Longest message that a client of this node may send; one that arrives may be longer."""
     batch_bytes: int = BATCH_BYTES_ASSURED
     """Longest batch of several messages that it may send; one that arrives may be longer."""
+    unread_ms: int = 0
+    """A member that leaves something unread is expelled after so long without a `consumed`; 0: never.  Where it is not
+    0, it has to say `consumed` also whenever it has read all that came."""
 
 
 class Ring(Wire, frozen=True, tag="ring"):

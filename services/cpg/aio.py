@@ -75,6 +75,11 @@ class Client(ClientView):
         self._connection: Connection[Any] | None = None
         self._refusal: TotemdError | None = None
         self._flush_scheduled = False
+        self._senders = 0
+        """How many wait to send."""
+        self._turn = asyncio.Lock()
+        """Whoever waits for credit, in the order in which they came: a long message needs more than is there at once,
+        and would never get it if those that come later took it."""
         self._progress = _Bell()
         """Something happened that senders, joiners and leavers may wait for."""
         self._bells: dict[Subscription, _Bell] = {}
@@ -85,6 +90,8 @@ class Client(ClientView):
         Raises:
             ConnectionLost: no node runs there, or it does not answer in time.
             AccessDenied: this user may not; see `uidgid` in the configuration reference.
+            ProtocolError: the service speaks another major version of the protocol.
+            TryAgain: the service has 4,096 connections, which is its limit.
         """
         if self._connection is not None:
             return self
@@ -109,14 +116,16 @@ class Client(ClientView):
     def join(self, name: str | bytes, *, initial_ring: bool = False, timeout: float | None = None) -> Joining:
         """Enter the closed group *name*: `group = await client.join(…)`, or `async with client.join(…) as group`.
 
-        It is done once this process is in the delivered membership; all else as the blocking client's `join`.
+        It is done once this process is in the delivered membership; all else as the blocking client's `join`.  Raises
+        ConnectionLost also where the client is not connected yet.
         """
         return Joining(self._join(name, initial_ring, timeout))
 
     async def groups(self, *, timeout: float | None = None) -> dict[str, tuple[Member, ...]]:
         """All groups of the cluster and their members, as this node knows them; both sorted.
 
-        Waits while the node has no ring; raises TimeoutError if that takes longer than *timeout* seconds.
+        Waits while the node is away or has no ring; raises TimeoutError if that takes longer than *timeout* seconds,
+        ConnectionLost if the client is not connected.
         """
         answer = await self._inquire(None, timeout)
         return {group_text(name): members for name, members in answer.items()}
@@ -127,13 +136,18 @@ class Client(ClientView):
         return (await self._inquire(group, timeout)).get(group, ())
 
     async def close(self) -> None:
-        """Hang up.  Groups that were not left see this member go with reason PROCESS_DOWN."""
+        """Hang up, when the service has taken what was sent, or after two seconds in which it has not.
+
+        Groups that were not left see this member go with reason PROCESS_DOWN, after its messages.
+        """
         if forks.generation() != self._process or self._connection is None:
             return
         self._flush()
         self._channel.close(ConnectionLost("the client was closed"))
         self._wake()
-        self._hang_up()
+        connection, self._connection = self._connection, None
+        self._channel.lost()
+        await connection.finish()
 
     def __del__(self) -> None:
         connection = getattr(self, "_connection", None)
@@ -197,16 +211,33 @@ class Client(ClientView):
             self._channel.settle(subscription)
             self._transmit()
 
-    async def _append(self, subscription: Subscription, append: Callable[[], bool], wait: bool) -> None:
-        while not append():
+    async def _mcast(self, subscription: Subscription, append: Callable[[], bool], wait: bool) -> None:
+        """Send what *append* appends: at once, or in the order in which senders came if there is no credit."""
+        if self._senders or not append():
             self._flush()
             if not wait:
                 raise TryAgain(f"the group {subscription.name!r} takes nothing at the moment; nothing was sent")
-            await self._progress.wait()
+            await self._append(subscription, append)
         self._flush_soon()
+
+    async def _append(self, subscription: Subscription, append: Callable[[], bool]) -> None:
+        self._senders += 1
+        try:
+            while True:
+                async with self._turn:
+                    while not (done := append()) and subscription.stage is Stage.JOINED:
+                        self._flush()
+                        await self._progress.wait()
+                if done:
+                    return
+                await self._progress.wait()  # until this member is back; the other groups' senders have their turns
+        finally:
+            self._senders -= 1
 
     async def _leave(self, subscription: Subscription, timeout: float | None) -> None:
         self._check_process()
+        if subscription.stage in (Stage.LEAVING, Stage.CLOSED):
+            return
         member = subscription.stage is Stage.JOINED
         self._channel.leave(subscription)
         self._after()
@@ -214,6 +245,8 @@ class Client(ClientView):
             otherwise = f"the group {subscription.name!r} was not left within {timeout} s; it will be"
             async with _timeout(timeout, otherwise):
                 await self._until(lambda: subscription.stage is not Stage.LEAVING)
+        if subscription.gap:
+            raise subscription.error
 
     def _flush_soon(self) -> None:
         if self._channel.outgoing:

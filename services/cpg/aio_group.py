@@ -28,21 +28,24 @@ class Group(GroupView):
     async def mcast(self, payload: BytesLike, guarantee: Guarantee = Guarantee.AGREED, *, wait: bool = True) -> None:
         """Send a message to all members, this one included, in one total order.
 
-        Without credit, and while this node is away, it waits; or raises, with `wait=False`.
+        Without credit, and while this node is away, it waits, behind the tasks that wait already; or raises, with
+        `wait=False`.  Who gives up waiting (`asyncio.timeout`) has sent nothing.
 
         Raises:
             TryAgain: `wait=False`, and it would have waited.  Nothing was sent.
             MessageTooLarge: more than `Client.message_bytes_max` bytes (1 MiB unless configured).
+            InvalidArgument: *payload* is not bytes-like, or *guarantee* is neither AGREED nor SAFE.
             NotMember: the group was left.
             Expelled: this member did not read for too long, and is out.
+            ConnectionLost: the client was closed.
         """
         if guarantee.__class__ is not Guarantee:
             guarantee = checked_guarantee(guarantee)
-        if wait and self._client._channel.append(self._subscription, payload, guarantee):
-            self._client._flush_soon()
+        channel, subscription, client = self._channel, self._subscription, self._client
+        if not client._senders and channel.append(subscription, payload, guarantee):
+            client._flush_soon()
         else:
-            channel, subscription = self._client._channel, self._subscription
-            await self._client._append(subscription, lambda: channel.append(subscription, payload, guarantee), wait)
+            await client._mcast(subscription, lambda: channel.append(subscription, payload, guarantee), wait)
 
     async def mcast_parts(
         self, parts: Iterable[BytesLike], guarantee: Guarantee = Guarantee.AGREED, *, wait: bool = True
@@ -51,9 +54,9 @@ class Group(GroupView):
 
         Parts that are `bytes` are neither joined nor copied on this side if the message is long.
         """
-        channel, subscription, frames = self._client._channel, self._subscription, as_parts(parts)
+        channel, subscription, frames = self._channel, self._subscription, as_parts(parts)
         guarantee = checked_guarantee(guarantee)
-        await self._client._append(subscription, lambda: channel.append_parts(subscription, frames, guarantee), wait)
+        await self._client._mcast(subscription, lambda: channel.append_parts(subscription, frames, guarantee), wait)
 
     async def mcast_many(self, payloads: Iterable[BytesLike], guarantee: Guarantee = Guarantee.AGREED) -> int:
         """Send messages in this order; returns how many.  Waits and raises as `mcast` does."""
@@ -78,10 +81,11 @@ class Group(GroupView):
         """The next event: a `Message`, `ConfigChange`, `RingChange` or `Rejoined`.
 
         Raises:
-            TimeoutError: nothing came within *timeout* seconds.
+            TimeoutError: nothing came within *timeout* seconds.  Look at `is_member` then: while this node is away
+                nothing comes.
             NotMember: the group was left, and everything has been read.
             Expelled: this member did not read for too long, and everything that it still got has been read.
-            ConnectionLost: the client was closed.
+            ConnectionLost: the client was closed, or this node was away while the group was being left.
         """
         return await self._client._receive(self._subscription, timeout)
 
@@ -90,6 +94,7 @@ class Group(GroupView):
 
         Raises:
             TimeoutError: not within *timeout* seconds; it will happen all the same.
+            ConnectionLost: as the blocking group's `leave`.
         """
         await self._client._leave(self._subscription, timeout)
 

@@ -15,11 +15,13 @@ from ...ipc.errors import ProtocolError
 from ...ipc.ids import MESSAGE_BYTES_MAX
 from ...ipc.messages.common import refusal
 from ...ipc.messages.cpg import (
+    BATCH_BYTES_MAX,
     BATCH_COST_BYTES,
     CLIENT_CREDIT_BYTES,
     LENGTH_BYTES,
     Credit,
     Expelled,
+    Limits,
 )
 from .effects import Dismiss, Effect, Frames, Note, ToClients
 from .memberships import LocalClient
@@ -59,11 +61,24 @@ class ClientLimits(NamedTuple):
     """How long it may read nothing of what waits for it; 0: for ever."""
 
     @property
+    def told(self) -> Limits:
+        """What clients have to know of it."""
+        return Limits(self.message_bytes, BATCH_BYTES_MAX, round(self.unread_seconds * 1000))
+
+    @property
     def credit_bytes(self) -> int:
         """What it may have on the way to the ring."""
         if self.message_bytes <= MESSAGE_BYTES_MAX:
             return CLIENT_CREDIT_BYTES
         return CLIENT_CREDIT_BYTES + 2 * (self.message_bytes + LENGTH_BYTES + BATCH_COST_BYTES)
+
+    @property
+    def unread_bytes(self) -> int:
+        """What it may leave unread: the backlog, but with long messages no less than comes back to a member that sends
+        all it may before it reads, and a message more."""
+        if self.message_bytes <= MESSAGE_BYTES_MAX:
+            return self.backlog_bytes
+        return max(self.backlog_bytes, self.credit_bytes + self.message_bytes)
 
 
 class Audience:
@@ -109,11 +124,11 @@ class Audience:
         self._effects.append(ToClients(clients, frames))
         size = sum(map(len, frames))
         self.unread += size * len(clients)
-        behind = [client for client in clients if client.unread > self.limits.backlog_bytes]
+        behind = [client for client in clients if client.unread > self.limits.unread_bytes]
         for client in clients:
             client.unread += size
             client.unread_sizes.append(size)
-            if client.unread > self.limits.backlog_bytes * BEHIND_SHARE:
+            if client.unread > self.limits.unread_bytes * BEHIND_SHARE:
                 self._behind.add(client)
         if not behind and self.unread > BACKLOG_BYTES_ALL_MAX:
             behind = [max(self.clients, key=lambda client: client.unread)]
@@ -126,7 +141,7 @@ class Audience:
         client.unread -= size
         client.unread_seconds = 0.0
         self.unread -= size
-        if client in self._behind and client.unread <= self.limits.backlog_bytes * BEHIND_SHARE / 2:
+        if client in self._behind and client.unread <= self.limits.unread_bytes * BEHIND_SHARE / 2:
             self._behind.discard(client)
             client.waited_seconds = 0.0
 
@@ -143,7 +158,9 @@ class Audience:
         for client in self._behind:
             client.waited_seconds += seconds
         for client in self.clients:
-            client.unread_seconds = client.unread_seconds + seconds if client.unread else 0.0
+            # Who is in no group is told little, and may be a program that calls nothing for hours.
+            counts = client.unread and client.groups
+            client.unread_seconds = client.unread_seconds + seconds if counts else 0.0
         self._since_probe += seconds
         if self._since_probe >= PROBE_SECONDS:
             self._since_probe = 0.0
@@ -159,7 +176,7 @@ class Audience:
     def expel(self, client: LocalClient) -> None:
         """Tell a client that it is out, and why."""
         limits = self.limits
-        why = f"{client.unread} bytes were left unread; cpg.backlog is {limits.backlog_bytes}"
+        why = f"{client.unread} bytes were left unread; cpg.backlog is {limits.unread_bytes}"
         if limits.unread_seconds and client.unread_seconds > limits.unread_seconds:
             why = f"nothing was read for {client.unread_seconds:g} s; cpg.unread_timeout is {limits.unread_seconds:g} s"
         self._effects.append(

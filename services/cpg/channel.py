@@ -87,6 +87,11 @@ class Channel:
         self._credit = 0
         """What batches may still cost."""
         self._consumed_messages = self._consumed_bytes = 0
+        """Not reported yet."""
+        self._unread = 0
+        """Messages that arrived, and were not read."""
+        self._reports_all = False
+        """The service wants to know at once when nothing is unread."""
         self._batch_of: Subscription | None = None
         self._batch_guarantee = Guarantee.AGREED
         self._batch: list[bytes] = []
@@ -99,7 +104,7 @@ class Channel:
         self.address = Address(welcome.node_id, welcome.pid)
         self.connected, self.introduced = True, False
         self._credit = welcome.credit - (BATCH_COST_BYTES + self._batch_bytes if self._batch else 0)
-        self._consumed_messages = self._consumed_bytes = 0
+        self._consumed_messages = self._consumed_bytes = self._unread = 0
         self._join_again()
 
     def lost(self) -> None:
@@ -118,6 +123,7 @@ class Channel:
 
     def arrived(self, message: ServerMessage, payload: Sequence[bytes | memoryview]) -> None:
         """A message of the service; *payload* are its frames."""
+        self._unread += not isinstance(message, Credit)
         match message:
             case Messages():
                 self._messages(message, payload)
@@ -127,10 +133,11 @@ class Channel:
                 self._changed(message)
             case Groups(number):
                 self._page(number, message)
-            case Limits(message_bytes, batch_bytes):
-                self._consume(1)
+            case Limits(message_bytes, batch_bytes, unread_ms):
                 self.message_bytes_max = message_bytes
                 self._batch_bytes_max = min(batch_bytes, BATCH_BYTES_MAX)
+                self._reports_all = unread_ms > 0
+                self._consume(1)
             case Ring(ring, members):
                 self._ring_changed(None if ring is None else RingChange(ring, members))
             case Away():
@@ -170,11 +177,12 @@ class Channel:
         if subscription.stage in (Stage.LEAVING, Stage.CLOSED):
             return
         self.flush()
+        subscription.begin_to_leave()
         if self.connected:
-            subscription.stage = Stage.LEAVING
             self._send(Leave(subscription.group))
         else:
-            self._close(subscription, None)
+            subscription.give_up()
+            self._touch(subscription)
 
     def inquire(self, group: bytes | None) -> Inquiry:
         """Ask who is in *group*, or in all groups; the inquiry tells when it is answered.  `forget` ends it."""
@@ -373,8 +381,11 @@ class Channel:
     def _consume(self, messages: int, size: int = 0) -> None:
         self._consumed_messages += messages
         self._consumed_bytes += size
-        if self._consumed_messages >= REPORT_MESSAGES or (
-            self._consumed_messages and self._consumed_bytes >= REPORT_BYTES
+        self._unread -= messages
+        if self._consumed_messages and (
+            self._consumed_messages >= REPORT_MESSAGES
+            or self._consumed_bytes >= REPORT_BYTES
+            or (self._reports_all and not self._unread)
         ):
             if self.connected:
                 self._send(Consumed(self._consumed_messages))

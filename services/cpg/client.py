@@ -61,6 +61,8 @@ class Client(ClientView):
         Raises:
             ConnectionLost: no node runs there, or it does not answer within *timeout* seconds.
             AccessDenied: this user may not; see `uidgid` in the configuration reference.
+            ProtocolError: the service speaks another major version of the protocol.
+            TryAgain: the service has 4,096 connections, which is its limit.
         """
         super().__init__()
         path = socket_path(run_dir)
@@ -94,7 +96,10 @@ class Client(ClientView):
             TimeoutError: not within *timeout* seconds; the attempt is given up.
             AlreadyMember: this process is in the group already, through this client or another.
             GroupNameTooLong: *name* needs more than 128 bytes once encoded.
-            InvalidArgument: *name* is empty.
+            InvalidArgument: *name* is empty, neither `str` nor `bytes`, or cannot be written as UTF-8.
+            AccessDenied: *name* begins with `totemd:`, and this is neither root nor the user as whom the node runs.
+            OperationFailed: this node has 8,192 memberships, which is its limit; or the client is used after fork().
+            ConnectionLost: the client was closed.
         """
         self._check_process()
         group, deadline = group_name(name), Deadline(timeout)
@@ -115,7 +120,8 @@ class Client(ClientView):
     def groups(self, *, timeout: float | None = None) -> dict[str, tuple[Member, ...]]:
         """All groups of the cluster and their members, as this node knows them; both sorted.
 
-        Waits while the node has no ring; raises TimeoutError if that takes longer than *timeout* seconds.
+        Waits while the node is away or has no ring; raises TimeoutError if that takes longer than *timeout* seconds,
+        ConnectionLost if the client was closed.
         """
         answer = self._inquire(None, Deadline(timeout))
         return {group_text(name): members for name, members in answer.items()}
@@ -143,14 +149,17 @@ class Client(ClientView):
                 self._send()
 
     def close(self) -> None:
-        """Hang up.  Groups that were not left see this member go with reason PROCESS_DOWN."""
+        """Hang up, when the service has taken what was sent, or after two seconds in which it has not.
+
+        Groups that were not left see this member go with reason PROCESS_DOWN, after its messages.
+        """
         if forks.generation() != self._process:
             return
         if self._connection.is_open:
             self._send()
         self._channel.close(ConnectionLost("the client was closed"))
         self._channel.lost()
-        self._connection.close()
+        self._connection.finish()
         for readiness in self._readiness.values():
             readiness.close()
         self._readiness.clear()
@@ -228,13 +237,15 @@ class Client(ClientView):
 
     def _leave(self, subscription: Subscription, timeout: float | None) -> None:
         self._check_process()
-        if subscription.stage is Stage.CLOSED:
+        if subscription.stage in (Stage.LEAVING, Stage.CLOSED):
             return
         deadline, member = Deadline(timeout), subscription.stage is Stage.JOINED
         self._channel.leave(subscription)
         self._transmit()
-        while member and subscription.stage is Stage.LEAVING:
+        while member and self._channel.is_leaving(subscription.group):
             self._wait(deadline, f"the group {subscription.name!r} was not left; it will be")
+        if subscription.gap:
+            raise subscription.error
 
     def _fileno(self, subscription: Subscription) -> int:
         self._check_process()

@@ -17,7 +17,6 @@ from ...ipc.codec import encode
 from ...ipc.errors import MalformedMessage, NotMember, TotemdError
 from ...ipc.ids import Guarantee, Reason, group_text
 from ...ipc.messages.cpg import (
-    BATCH_BYTES_MAX,
     BATCH_COST_BYTES,
     Away,
     Changed,
@@ -26,7 +25,6 @@ from ...ipc.messages.cpg import (
     Groups,
     Join,
     Leave,
-    Limits,
     Lookup,
     Messages,
     Multicast,
@@ -173,16 +171,16 @@ class Engine:
     def opened(self, handle: Any, pid: int) -> LocalClient:
         """A client has connected; *handle* is what the shell knows it by."""
         client = self.audience.enter(handle, pid)
-        self._publish((client,), Limits(self.audience.limits.message_bytes, BATCH_BYTES_MAX))
+        self._publish((client,), self.audience.limits.told)
         self._publish((client,), self._shown)
         return client
 
     def limit(self, limits: ClientLimits) -> None:
         """What clients may do from now on; those that are connected get more credit for longer messages."""
-        told = self.audience.limits.message_bytes
+        told = self.audience.limits.told
         self.audience.limits = limits
-        if limits.message_bytes != told:
-            self._publish(self.audience.clients, Limits(limits.message_bytes, BATCH_BYTES_MAX))
+        if limits.told != told:
+            self._publish(self.audience.clients, limits.told)
             for client in self.audience.clients:
                 self.audience.widen(client)
 
@@ -190,6 +188,10 @@ class Engine:
         """To be called regularly, with the time since the last call."""
         for client in self.audience.time_passed(seconds):
             self._expel(client)
+
+    def departs(self, client: LocalClient) -> None:
+        """A client has closed its connection: `closed` comes when what it has said before was taken."""
+        client.departing = True
 
     def closed(self, client: LocalClient, reason: Reason = Reason.PROCESS_DOWN) -> None:
         """A client is gone, with or without goodbye: it leaves its groups."""

@@ -27,7 +27,8 @@ class Group(GroupView):
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The membership as last told, sorted; it may be ahead of the events that were read.  Empty once left."""
+        """The membership as last told, sorted; it may be ahead of the events that were read.  While this node is away
+        it is what it was.  Empty once left."""
         self._client._look()
         return self._subscription.members
 
@@ -41,15 +42,18 @@ class Group(GroupView):
     ) -> None:
         """Send a message to all members, this one included, in one total order.
 
-        It is on its way when this returns, and delivered when it comes back as an event.  Without credit, and while
-        this node is away, it blocks; or raises, with `wait=False`.
+        It is on its way when this returns, and delivered when it comes back as an event.  (A process that ends without
+        `Client.close` may take along what it sent last.)  Without credit, and while this node is away, it blocks; or
+        raises, with `wait=False`.
 
         Raises:
             TryAgain: `wait=False`, and it would have blocked.  Nothing was sent.
             TimeoutError: it was not taken within *timeout* seconds.  Nothing was sent.
             MessageTooLarge: more than `Client.message_bytes_max` bytes (1 MiB unless configured).
+            InvalidArgument: *payload* is not bytes-like, or *guarantee* is neither AGREED nor SAFE.
             NotMember: the group was left.
             Expelled: this member did not read for too long, and is out.
+            ConnectionLost: the client was closed.
         """
         if guarantee.__class__ is not Guarantee:
             guarantee = checked_guarantee(guarantee)
@@ -102,10 +106,11 @@ class Group(GroupView):
         """The next event: a `Message`, `ConfigChange`, `RingChange` or `Rejoined`.
 
         Raises:
-            TimeoutError: nothing came within *timeout* seconds (0: nothing is there).
+            TimeoutError: nothing came within *timeout* seconds (0: nothing is there).  Look at `is_member` then: while
+                this node is away nothing comes.
             NotMember: the group was left, and everything has been read.
             Expelled: this member did not read for too long, and everything that it still got has been read.
-            ConnectionLost: the client was closed.
+            ConnectionLost: the client was closed, or this node was away while the group was being left.
         """
         return self._client._receive(self._subscription, timeout)
 
@@ -113,7 +118,8 @@ class Group(GroupView):
         """A descriptor that is readable when `receive(timeout=0)` may have something, for select and event loops.
 
         Read until `receive(timeout=0)` raises TimeoutError.  A wake-up may turn out to be for another group, or for
-        the connection itself.
+        the connection itself.  Raises as `receive` does once the group is left or the client closed, if there is no
+        descriptor yet.
         """
         return self._client._fileno(self._subscription)
 
@@ -122,6 +128,8 @@ class Group(GroupView):
 
         Raises:
             TimeoutError: not within *timeout* seconds; it will happen all the same.
+            ConnectionLost: this node's processes went away meanwhile, and own messages may not have been delivered.
+                The group is left.
         """
         self._client._leave(self._subscription, timeout)
 

@@ -48,6 +48,8 @@ class LocalClient:
     """Groups for which it was told that it is no member since it last asked to join."""
     groups: set[bytes] = field(default_factory=set)
     """Groups it has joined, or asked to."""
+    departing: bool = False
+    """It has closed its connection; another client of its process may take its places."""
 
 
 class Standing(enum.Enum):
@@ -78,6 +80,11 @@ class _Membership:
     held: list[Held] = field(default_factory=list)
     """What the successor has sent already; its credit bounds it."""
 
+    @property
+    def ends(self) -> bool:
+        """Whether its leave is under way, or will be."""
+        return self.standing is Standing.LEAVE_STARTED or (self.client is not None and self.client.departing)
+
 
 class Memberships:
     """All memberships of this node's processes, from the request to the last event."""
@@ -98,8 +105,12 @@ class Memberships:
             if len(self._table) >= MEMBERSHIPS_MAX:
                 raise OperationFailed(f"this node has {MEMBERSHIPS_MAX} memberships in groups, which is its limit")
             self._table[group, client.pid] = _Membership(client, Standing.JOIN_STARTED)
-        elif membership.standing is Standing.LEAVE_STARTED and membership.successor is None:
-            membership.successor = client
+        elif membership.successor is client:
+            pass  # Asked again, before it could begin.
+        elif membership.ends and (membership.successor is None or membership.successor.departing):
+            if membership.successor is not None:
+                membership.successor.groups.discard(group)
+            membership.successor, membership.held = client, []
         elif membership.standing is Standing.JOIN_STARTED and membership.client is client:
             pass  # Asked again, since an `Away` crossed with the first request.
         else:

@@ -211,6 +211,7 @@ class CpgProcess:
     def _send(self, client: LocalClient, frames: Frames) -> None:
         assert self._server is not None
         if not self._server.send_encoded(client.handle, frames):
+            self._engine.departs(client)
             self._server.hang_up(client.handle)
 
     def _say(self, note: Note) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 
-from ...ipc.errors import MalformedMessage, NotMember, TotemdError
+from ...ipc.errors import ConnectionLost, MalformedMessage, NotMember, TotemdError
 from ...ipc.ids import MESSAGE_BYTES_MAX, Address, Member, Reason, group_text
 from ...ipc.messages.cpg import Changed, Messages
 from .batches import split
@@ -40,6 +40,8 @@ class Subscription:
         self.members: tuple[Member, ...] = ()
         self.error: TotemdError = NotMember(f"not a member of the group {self.name!r} any more")
         """What ends the sequence of events once the subscription is closed."""
+        self.gap = False
+        """Own messages of a member that has left, or is leaving, may have been lost; `error` says so."""
         self.sent = 0
         """Own messages sent since the last (re)join."""
         self.delivered_back = 0
@@ -64,7 +66,12 @@ class Subscription:
     @property
     def has_events(self) -> bool:
         """Whether `take` has something, an error included."""
-        return bool(self._ready or self._waiting) or self.stage is Stage.CLOSED
+        return bool(self._ready or self._waiting) or self._over
+
+    @property
+    def _over(self) -> bool:
+        """No event will be added: who leaves while it is away is out, whenever the service may say so."""
+        return self.stage is Stage.CLOSED or (self.stage is Stage.LEAVING and not self._present)
 
     def take(self) -> Event | None:
         """The next event; None when none has arrived.
@@ -89,7 +96,7 @@ class Subscription:
             self._last_payload = payloads[-1] if len(payloads[-1]) <= MESSAGE_BYTES_MAX else b""
             self._ready = self._messages(event, payloads)
             return self._ready.pop()
-        if self.stage is Stage.CLOSED:
+        if self._over:
             raise self.error
         return None
 
@@ -108,6 +115,26 @@ class Subscription:
         sender, group, guarantee, ring = Address(event.node, event.pid), self.name, event.guarantee, event.ring
         payloads.reverse()
         return [Message(sender, payload, group, guarantee, ring) for payload in payloads]
+
+    def begin_to_leave(self) -> None:
+        """From here on an absence is the end."""
+        self.stage = Stage.LEAVING
+        self._admit_gap()
+
+    def give_up(self) -> None:
+        """It is out, though nobody has told so: what it sent last may not have been delivered."""
+        self._unconfirmed += self.sent - self.delivered_back
+        self._admit_gap()
+        self.close()
+
+    def _admit_gap(self) -> None:
+        """No `Rejoined` will tell of the own messages that nobody has seen come back, so the end does."""
+        if self._unconfirmed:
+            self.gap = True
+            self.error = ConnectionLost(
+                f"this node was away while the group {self.name!r} was being left: "
+                f"{self._unconfirmed} own messages were not seen to be delivered"
+            )
 
     def changed(self, change: Changed, me: Address, ring: RingChange | None) -> None:
         """The group's membership changed; *ring* is the present one."""
@@ -146,7 +173,7 @@ class Subscription:
         """The membership is void; a leaving member is simply out."""
         self._present = False
         if self.stage is Stage.LEAVING:
-            self.close()
+            self.give_up()
         elif self.stage is Stage.JOINED:
             self.stage = Stage.AWAY
             self.absences += 1
@@ -165,7 +192,7 @@ class Subscription:
             return
         self.stage, self._present = Stage.CLOSED, False
         self.members = ()
-        if error is not None:
+        if error is not None and not self.gap:
             self.error = error
         # What is left to read is bounded now, so the service need not count it any longer.
         self.consumed_messages += self.discount()

@@ -53,7 +53,8 @@ class ClientView:
 
     @property
     def connected(self) -> bool:
-        """Whether the service answers; if not, the client tries again by itself whenever it waits for something."""
+        """Whether the service answers, as far as is known; if not, the client tries again by itself whenever it waits
+        for something.  True while only the node's network process is gone: see `ring`."""
         return self._channel.connected
 
     @property
@@ -96,12 +97,14 @@ class GroupView:
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The membership as last told, sorted; it may be ahead of the events that were read.  Empty once left."""
+        """The membership as last told, sorted; it may be ahead of the events that were read.  While this node is away
+        it is what it was.  Empty once left."""
         return self._subscription.members
 
     @property
     def is_member(self) -> bool:
-        """False while this node is away, and once the group is left."""
+        """Whether this process is in the group, as far as is known: False while this node is away, and once the group
+        is left.  A blocking client learns it while one of its methods waits or looks."""
         return self._subscription.stage is Stage.JOINED
 
     @property

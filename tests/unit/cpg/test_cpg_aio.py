@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import totemd.aio
 from cpgkit import DEADLINE, Rig, changes, payloads
 from cpgkit import receive as group_receive
 from totemd import ConfigChange, Event, Member, Message, Reason, Rejoined
+from totemd.services.cpg.subscription import Stage
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -153,6 +155,53 @@ def test_without_credit_a_sender_waits_or_is_told(rig: Rig) -> None:
     run(story())
 
 
+@pytest.mark.parametrize("size", [100, 8_000, totemd.MESSAGE_BYTES_MAX])
+def test_a_task_that_floods_does_not_keep_others_from_sending(pair: Rig, size: int) -> None:
+    async def story() -> None:
+        async with totemd.aio.Client(pair.run_dirs[1]) as client:
+            busy, other = await client.join("busy"), await client.join("other")
+
+            async def read() -> None:
+                async for _ in busy:
+                    pass
+
+            async def flood() -> None:
+                while True:
+                    await busy.mcast(bytes(8_000))
+
+            tasks = [asyncio.ensure_future(read()), asyncio.ensure_future(flood())]
+            try:
+                for _ in range(5):
+                    await asyncio.wait_for(other.mcast(bytes(size)), DEADLINE)
+                assert len(await receive_payloads(other, 5)) == 5
+                with pytest.raises(totemd.TryAgain):
+                    for _ in range(10_000):
+                        await other.mcast(bytes(size), wait=False)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    run(story())
+
+
+def test_who_waits_for_its_group_holds_up_no_other(rig: Rig) -> None:
+    async def story() -> None:
+        async with totemd.aio.Client(rig.run_dirs[1]) as client:
+            here, away = await client.join("here"), await client.join("away")
+            away._subscription.stage = Stage.AWAY
+            waiting = asyncio.ensure_future(away.mcast(b"later"))
+            await asyncio.sleep(0)
+            await here.mcast(b"now")
+            assert await receive_payloads(here, 1) == [b"now"] and not waiting.done()
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            assert not client._senders
+            away._subscription.stage = Stage.JOINED
+
+    run(story())
+
+
 @pytest.mark.parametrize("which", ["cpg", "totem"])
 def test_who_was_away_learns_it_and_rejoins(rig: Rig, which: str) -> None:
     async def story() -> None:
@@ -237,7 +286,11 @@ def test_a_client_that_outlives_its_loop_says_goodbye_when_it_is_forgotten(pair:
     with pair.client(2) as two, two.join("outlived") as b:
         run(leave_open())
         group_receive(b, 2)
+        b.mcast(b"nobody takes this")
+        while not kept[0]._connection._endpoint._socket.poll(0):  # it has arrived, and a send sees it
+            time.sleep(0.01)
         with pytest.warns(ResourceWarning, match="never closed"):
             kept.clear()
             gc.collect()
+        group_receive(b, 1)
         assert changes(group_receive(b, 1))[0].left == (Member(1, os.getpid(), Reason.PROCESS_DOWN),)

@@ -17,6 +17,7 @@ from totemd.ipc.messages.cpg import (
     Credit,
     Expelled,
     Failed,
+    Join,
     Limits,
     Multicast,
 )
@@ -88,6 +89,27 @@ def test_a_client_that_reads_nothing_for_too_long_is_expelled(bench: Bench) -> N
     last = bench.got(lazy)[-1]
     assert isinstance(last, Expelled) and "nothing was read for 3 s; cpg.unread_timeout is 2 s" in last.why
     assert bench.engine.state.members(b"g") == ((1, 20),)
+
+
+def test_who_is_in_no_group_has_time(bench: Bench) -> None:
+    """It may be a program that calls nothing for hours."""
+    bench.engine.limit(ClientLimits(unread_seconds=2.0))
+    idle = bench.client(10)
+    for _ in range(10):
+        bench.engine.time_passed(1.0)
+    bench.run()
+    bench.say(idle, Join(b"g"))
+    bench.engine.time_passed(1.0)
+    bench.run()
+    assert idle.unread and not bench.dismissed
+
+
+@pytest.mark.parametrize("longest", [MESSAGE_BYTES_MAX, 64 * MESSAGE_BYTES_MAX])
+def test_nobody_is_expelled_for_what_it_may_send_before_it_reads(longest: int) -> None:
+    limits = ClientLimits(longest)
+    assert limits.unread_bytes >= limits.credit_bytes + longest
+    assert ClientLimits(backlog_bytes=MESSAGE_BYTES_MAX).unread_bytes == MESSAGE_BYTES_MAX, "as configured"
+    assert ClientLimits(2 * MESSAGE_BYTES_MAX, 512 * MESSAGE_BYTES_MAX).unread_bytes == 512 * MESSAGE_BYTES_MAX
 
 
 def test_a_new_limit_is_told_to_all_and_counts_at_once(bench: Bench) -> None:

@@ -27,6 +27,7 @@ from totemd.services.cpg.subscription import Stage, Subscription
 
 ME = Address(1, 10)
 RING = RingId(4, 1)
+AWAY = wire.Away("the ring is away")
 AGREED, SAFE = Guarantee.AGREED, Guarantee.SAFE
 
 
@@ -228,6 +229,37 @@ def test_a_leave_that_is_interrupted_is_done(desk: Desk) -> None:
         subscription.take()
 
 
+@pytest.mark.parametrize("how", ["away", "lost", "lost before", "away before"])
+def test_a_leave_that_is_interrupted_tells_what_may_be_lost(desk: Desk, how: str) -> None:
+    subscription = desk.member()
+    for payload in (b"one", b"two", b"three"):
+        assert desk.channel.append(subscription, payload, AGREED)
+    desk.sent()
+    desk.messages(b"one", sender=(1, 10))
+    steps = [lambda: desk.channel.leave(subscription), desk.channel.lost if "lost" in how else lambda: desk.hear(AWAY)]
+    for step in reversed(steps) if "before" in how else steps:
+        step()
+    assert isinstance(subscription.take(), Message)
+    if how == "away before":  # the join is under way again, and so is the leave
+        desk.hear(wire.Failed(b"g", wire.Verb.LEAVE, Status.NOT_MEMBER, "never began"))
+    assert subscription.gap
+    with pytest.raises(ConnectionLost, match="2 own messages"):
+        subscription.take()
+
+
+def test_a_leave_that_was_told_ends_well_whatever_is_missing(desk: Desk) -> None:
+    """What was refused never comes back; the own leave comes after all that does."""
+    subscription = desk.member()
+    assert desk.channel.append(subscription, b"refused", AGREED)
+    desk.sent()
+    desk.channel.leave(subscription)
+    desk.changed(left=((1, 10, Reason.LEAVE),))
+    assert not subscription.gap
+    assert isinstance(subscription.take(), ConfigChange)
+    with pytest.raises(NotMember):
+        subscription.take()
+
+
 def test_what_was_gathered_but_not_sent_goes_out_after_the_return(desk: Desk) -> None:
     subscription = desk.member()
     assert desk.channel.append(subscription, b"gathered", AGREED)
@@ -353,6 +385,24 @@ def test_the_service_is_told_what_was_read_and_only_that(desk: Desk) -> None:
         subscription.take()
         desk.channel.settle(subscription)
     assert desk.sent() == [wire.Consumed(REPORT_MESSAGES)]
+
+
+def test_where_time_counts_the_service_is_told_at_once_that_all_was_read(desk: Desk) -> None:
+    desk.hear(wire.Limits(MESSAGE_BYTES_MAX, unread_ms=2_000))
+    assert desk.sent() == [wire.Consumed(2)]
+    subscription = desk.member()
+    assert desk.sent() == []
+    desk.messages(b"x")
+    desk.messages(b"y")
+    for said in ([], [wire.Consumed(3)]):  # the own join waits to be settled, too
+        subscription.take()
+        desk.channel.settle(subscription)
+        assert desk.sent() == said
+    desk.hear(wire.Limits(MESSAGE_BYTES_MAX))
+    desk.messages(b"z")
+    subscription.take()
+    desk.channel.settle(subscription)
+    assert desk.sent() == []
 
 
 def test_large_batches_are_reported_early(desk: Desk) -> None:

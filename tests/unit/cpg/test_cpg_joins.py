@@ -45,6 +45,38 @@ def test_a_join_waits_for_the_leave_before_it(bench: Bench) -> None:
     assert bench.got(second)[-1] == Changed(b"g", ((1, 10),), joined=((1, 10, Reason.JOIN),))
 
 
+def test_a_join_may_be_repeated_while_it_waits_for_the_leave_before_it(bench: Bench) -> None:
+    client = bench.member()
+    for message in (Leave(b"g"), Join(b"g"), Join(b"g")):
+        bench.engine.received(client, message, ())
+    bench.run()
+    bench.loop_back()
+    assert bench.got(client) == [
+        Changed(b"g", (), left=((1, 10, Reason.LEAVE),)),
+        Changed(b"g", ((1, 10),), joined=((1, 10, Reason.JOIN),)),
+    ]
+
+
+def test_who_follows_a_closed_connection_joins_after_what_that_had_said(bench: Bench) -> None:
+    first = bench.member()
+    bench.engine.departs(first)
+    second, third = bench.client(10), bench.client(10)
+    bench.say(second, Join(b"g"))
+    bench.say(second, Say(b"g", b"new"))
+    bench.engine.received(first, Say(b"g", b"old"), ())
+    bench.engine.departs(second)
+    bench.say(third, Join(b"g"))
+    bench.say(third, Say(b"g", b"newest"))
+    assert not any(isinstance(each, Failed) for each in bench.got(third))
+    bench.engine.closed(second)
+    bench.engine.closed(first)
+    bench.run()
+    bench.loop_back()
+    assert [type(header) for header in headers(bench.taken)][-4:] == [Mcast, ProcLeave, ProcJoin, Mcast]
+    assert [each[1][4:] for each in bench.got(third) if isinstance(each, tuple)] == [b"newest"]
+    assert third.on_the_way == 0
+
+
 def test_a_join_that_never_began_can_be_given_up(bench: Bench) -> None:
     first = bench.member()
     bench.engine.closed(first)

@@ -56,7 +56,7 @@ def test_a_member_in_a_few_lines(pair: Rig, stranger: Stranger) -> None:
         welcome, _ = stranger.receive()
         assert welcome["type"] == "welcome" and welcome["node_id"] == 1 and welcome["credit"] >= 1024 * 1024
         limits, _ = stranger.receive()
-        assert limits == {"type": "limits", "message_bytes": 1024 * 1024, "batch_bytes": 960 * 1024}
+        assert limits == {"type": "limits", "message_bytes": 1024 * 1024, "batch_bytes": 960 * 1024, "unread_ms": 0}
         ring, _ = stranger.receive()
         assert ring["type"] == "ring" and ring["members"] == [1, 2]
         stranger.send(type="join", group=b"plain")
