@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import textwrap
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import totemd
 from kit.command import SAM_RUN, environment, run
+from totemd import replica
 from totemd.testing import Cluster
 
 NODE_PACKAGES = ("zeromq", "@msgpack/msgpack")
@@ -166,6 +168,25 @@ def test_all_that_an_application_in_javascript_can_say(tmp_path: Path, node_modu
 )
 def test_examples_are_as_short_as_promised(name: str, lines: int) -> None:
     assert len((EXAMPLES / name).read_text().splitlines()) <= lines
+
+
+def shown(text: str) -> str:
+    """The first example of a docstring or a page."""
+    return textwrap.dedent(text.split("```")[1].removeprefix("python"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(replica.__doc__, "1\n", id="replica"),
+        pytest.param(replica.ReplicatedDict.__doc__, "", id="dictionary"),
+        pytest.param((EXAMPLES.parent / "docs" / "replica.md").read_text(), "1\n", id="page"),
+    ],
+)
+def test_what_the_documentation_shows_runs(trio: Cluster, text: str, said: str) -> None:
+    command = [sys.executable, "-c", "import totemd\n" + shown(text)]
+    done = run(command, env=environment(COROSYNC_RUN_DIR=str(trio[1].run_dir)), timeout=30)
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
 
 
 def test_replicated_dict(trio: Cluster, programs: ExitStack) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +14,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FACADES = ("totemd", "totemd.aio", "totemd.quorum", "totemd.replica", "totemd.sam", "totemd.testing")
+
+ON_DEMAND = ("quorum", "replica", "sam", "testing")
+"""Facades that `import totemd` offers as attributes and does not import."""
 
 PROMISED = (
     *("Client", "Group", "Message", "ConfigChange", "RingChange", "Rejoined", "Event"),
@@ -47,6 +52,35 @@ def test_all_says_what_there_is(name: str) -> None:
 def test_promised_names_are_there(name: str) -> None:
     module = importlib.import_module("totemd")
     assert name in module.__all__
+
+
+FRESH = """
+import sys
+import totemd
+assert "{0}" in dir(totemd)
+early = [each for each in {1} if "totemd." + each in sys.modules]
+assert not early, early
+facade = totemd.{0}
+assert facade is sys.modules["totemd.{0}"] and all(hasattr(facade, each) for each in facade.__all__)
+late = [each for each in {1} if each != "{0}" and "totemd." + each in sys.modules]
+assert not late, late
+"""
+
+
+@pytest.mark.parametrize("name", ON_DEMAND)
+def test_a_facade_is_imported_when_it_is_first_used(name: str) -> None:
+    """In an interpreter of its own: here everything has been imported long ago."""
+    command = [sys.executable, "-c", FRESH.format(name, ON_DEMAND)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+
+
+def test_what_is_not_there_is_missing() -> None:
+    module = importlib.import_module("totemd")
+    with pytest.raises(AttributeError, match="module 'totemd' has no attribute 'quorun'"):
+        _ = module.quorun
+    with pytest.raises(ImportError, match="quorun"):
+        exec("from totemd import quorun")
 
 
 @pytest.mark.parametrize("name", FACADES)

@@ -156,7 +156,7 @@ LAYERS = (
         for name in ("plan", "orders")
     ),
     Layer("sam.cluster", (*VOCABULARY, "ipc.messages", "sam.cluster"), WORLD),
-    Layer("__init__", ("ipc", "services.cpg", "aio")),
+    Layer("__init__", ("ipc", "services.cpg", "aio", "quorum", "replica", "sam", "testing")),
     Layer("aio", ("ipc", "services.cpg")),
     Layer("quorum", ("ipc", "services.quorum")),
     Layer("replica", ("services.replica",)),
