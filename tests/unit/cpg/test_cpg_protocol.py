@@ -184,3 +184,60 @@ def test_a_process_that_has_closed_its_socket_without_a_word_may_join_with_anoth
             except AlreadyMember:  # libzmq has not noticed that the socket is closed
                 assert time.monotonic() < deadline
         assert [member.pid for member in group.members] == [os.getpid()]
+
+
+def greeted(stranger: Stranger) -> list[int]:
+    """Say hello; returns who the stranger is."""
+    stranger.send(type="hello", role="client")
+    welcome, _ = stranger.until("welcome")
+    stranger.until("ring")
+    return [welcome["node_id"], welcome["pid"]]
+
+
+def test_a_join_that_is_repeated_changes_nothing(stranger: Stranger) -> None:
+    me = greeted(stranger)
+    for _ in range(3):
+        stranger.send(type="join", group=b"again")
+    assert stranger.receive()[0]["joined"] == [[*me, 1]]
+    stranger.send(type="join", group=b"again")
+    failed, _ = stranger.receive()
+    assert (failed["type"], failed["verb"], failed["status"]) == ("failed", "join", "already-member")
+    stranger.send(type="say", group=b"again", message=b"still here")
+    assert stranger.until("messages")[1] == [b"\x0a\0\0\0still here"]
+
+
+def test_payload_behind_other_control_frames_is_ignored(stranger: Stranger) -> None:
+    me = greeted(stranger)
+    stranger.send(b"what is this?", type="join", group=b"more")
+    assert stranger.receive()[0]["joined"] == [[*me, 1]]
+    stranger.send(b"\1\0\0\0x", type="say", group=b"more", message=b"this")
+    assert stranger.until("messages")[1] == [b"\4\0\0\0this"]
+
+
+@pytest.mark.parametrize(
+    ("count", "frames"),
+    [
+        pytest.param(1, [], id="no frame"),
+        pytest.param(1, [b"\1\0\0\0x", *[b""] * 64], id="65 frames"),
+        pytest.param(1, [b"\2\0\0\0x"], id="another length"),
+        pytest.param(2, [b"\0\0\0\0\0\0\0"], id="two lengths in seven bytes"),
+    ],
+)
+def test_a_batch_that_can_be_none_is_not_sent(stranger: Stranger, count: int, frames: list[bytes]) -> None:
+    greeted(stranger)
+    stranger.send(type="join", group=b"whole")
+    stranger.send(*frames, type="mcast", group=b"whole", count=count)
+    assert stranger.until("failed")[0]["status"] == "invalid-argument"
+    stranger.send(type="say", group=b"whole", message=b"next")
+    assert stranger.until("messages")[1] == [b"\4\0\0\0next"], "it stays a member, and nothing came before"
+
+
+@pytest.mark.parametrize("batch", [b"\1\0\0\0a\3\0\0\0b", b"\1\0\0\0a\1\0\0\0b\0", b"\7\0\0\0\1\0\0\0\0\0\0"])
+def test_a_batch_that_does_not_add_up_is_for_its_receivers_to_drop(pair: Rig, stranger: Stranger, batch: bytes) -> None:
+    greeted(stranger)
+    with pair.client(2) as two, two.join("sums") as group:
+        stranger.send(type="join", group=b"sums")
+        stranger.send(batch, type="mcast", group=b"sums", count=2)
+        assert stranger.until("messages")[1] == [batch], "as it is"
+        stranger.send(type="say", group=b"sums", message=b"next")
+        assert receive_payloads(group, 1) == [b"next"], "our own clients drop it"

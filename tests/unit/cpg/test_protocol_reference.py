@@ -6,11 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from totemd.ipc.codec import CONTROL_BYTES_MAX
 from totemd.ipc.errors import Status
 from totemd.ipc.ids import GROUP_NAME_BYTES_MAX, MESSAGE_BYTES_MAX, Reason
 from totemd.ipc.messages import common, cpg
 from totemd.ipc.reference import TO_CLIENT, TO_SERVICE, fields, name_of, render
+from totemd.ipc.server import SESSIONS_MAX
 from totemd.services.cpg.audience import BACKLOG_BYTES_ALL_MAX, ClientLimits
+from totemd.services.cpg.wire import MEMBERSHIPS_MAX
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "protocol.md").read_text()
@@ -68,6 +71,9 @@ def test_the_hello_is_explained_with_its_fields() -> None:
         f"at least every {common.HEARTBEAT_SECONDS:g} s",
         f"dead after {common.HEARTBEAT_DEADLINE_SECONDS:g} s",
         f"({ClientLimits().backlog_bytes // 1024**2} MiB by default)",
+        f"or more than {CONTROL_BYTES_MAX // 1024**2} MiB",
+        f"has {SESSIONS_MAX:,} connections",
+        f"has {MEMBERSHIPS_MAX:,} memberships",
         f"together leave {BACKLOG_BYTES_ALL_MAX // 1024**2} MiB",
         *(f"{reason.value} {reason.name.lower().replace('_', ' ')}" for reason in Reason if reason),
     ],
