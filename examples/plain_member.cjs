@@ -14,20 +14,20 @@ async function main() {
   const send = (type, fields) => socket.send(encode({ type, ...fields }));
   await send("hello", { role: "client", protocol: [1, 0] });
   await send("join", { group: bytes(group) });
-  let me = [];
+  await send("say", { group: bytes(group), message: bytes(text) }); // waits there until we are a member
   for await (const [control, batch] of socket) {
     const message = decode(control);
-    if (message.type === "welcome") me = [message.node_id, message.pid];
-    if (message.type === "changed" && message.joined.some(([node, pid]) => node === me[0] && pid === me[1]))
-      await send("say", { group: bytes(group), message: bytes(text) });
-    if (message.type === "messages")
-      for (let at = 0; at < batch.length; ) { // each has its length in front
-        const end = at + 4 + batch.readUInt32LE(at);
-        const heard = batch.toString("utf8", at + 4, end);
-        console.log(`node ${message.node}: ${heard}`);
-        if (heard === "bye") return socket.close();
-        at = end;
+    if (message.type === "messages") {
+      const heard = [];
+      let at = 0, start;
+      while ((start = at + 4) <= batch.length) { // each has its length in front
+        at = start + batch.readUInt32LE(at);
+        heard.push(batch.toString("utf8", start, at));
       }
+      if (at !== batch.length || heard.length !== message.count) heard.length = 0; // no member takes any of it
+      for (const each of heard) console.log(`node ${message.node}: ${each}`);
+      if (heard.includes("bye")) return socket.close();
+    }
     if (["expelled", "away", "failed", "refused", "unwelcome", "goodbye"].includes(message.type)) {
       console.error("no member any more:", message); // or say hello, if that is gone, and join again
       process.exit(1);

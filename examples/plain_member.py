@@ -19,20 +19,20 @@ def send(kind, **fields):
 
 send("hello", role="client", protocol=[1, 0])
 send("join", group=group.encode())
-me, heard = [], ""
-while heard != "bye":
+send("say", group=group.encode(), message=text.encode())  # waits there until we are a member
+heard = []
+while "bye" not in heard:
     control, *frames = socket.recv_multipart()
     match message := msgpack.unpackb(control):
-        case {"type": "welcome", "node_id": node, "pid": pid}:
-            me = [node, pid]
-        case {"type": "changed", "joined": joined} if me in [each[:2] for each in joined]:
-            send("say", group=group.encode(), message=text.encode())
         case {"type": "messages", "node": node, "count": count}:
-            rest = frames[0]
-            for _ in range(count):  # each has its length in front
-                end = 4 + unpack_from("<I", rest)[0]
-                heard, rest = rest[4:end].decode(), rest[end:]
-                print(f"node {node}: {heard}", flush=True)
+            heard, at, batch = [], 0, frames[0]
+            while at + 4 <= len(batch):  # each has its length in front
+                start, at = at + 4, at + 4 + unpack_from("<I", batch, at)[0]
+                heard.append(batch[start:at].decode(errors="replace"))
+            if (len(heard), at) != (count, len(batch)):
+                heard = []  # it does not add up, so no member takes any of it
+            for each in heard:
+                print(f"node {node}: {each}", flush=True)
         case {"type": "expelled" | "away" | "failed" | "refused" | "unwelcome" | "goodbye"}:
             sys.exit(f"no member any more: {message}")  # or say hello, if that is gone, and join again
     if message["type"] not in ("welcome", "credit"):
