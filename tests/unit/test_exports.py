@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,8 @@ def test_promised_names_are_there(name: str) -> None:
     assert name in module.__all__
 
 
+CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
+
 FRESH = """
 import sys
 import totemd
@@ -98,6 +101,13 @@ def test_everything_public_is_documented(name: str) -> None:
                 if (inspect.isfunction(function) or isinstance(function, property)) and not inspect.getdoc(function)
             ]
     assert undocumented == []
+
+
+@pytest.mark.parametrize("name", FACADES)
+def test_everything_public_is_in_the_documentation(name: str) -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    code = {word for page in pages for piece in CODE.findall(page.read_text()) for word in re.findall(r"\w+", piece)}
+    assert [each for each in importlib.import_module(name).__all__ if each not in code] == []
 
 
 def test_the_readme_uses_only_what_there_is() -> None:
