@@ -235,7 +235,7 @@ class TotemProcess:
         for event in self._frames.take_events():
             match event:
                 case PacketReceived(sender=sender, payload=payload):
-                    packet = self._decoded(payload, sender)
+                    packet = self._decoded(payload, sender, now)
                     if isinstance(packet, Token):
                         tokens.append((packet, sender))
                     elif packet is not None:
@@ -256,11 +256,13 @@ class TotemProcess:
         for token, sender in tokens:
             self._take_token(token, sender, now)
 
-    def _decoded(self, payload: bytes, sender: int) -> AnyPacket | None:
+    def _decoded(self, payload: bytes, sender: int, now: float) -> AnyPacket | None:
         try:
             return decode(payload)
         except MalformedMessage as error:
-            self._log.warning("packet dropped", node=sender, reason=str(error))
+            if (unsaid := self._complaints.admit((MalformedMessage, sender), now)) is not None:
+                more = {"unsaid": unsaid} if unsaid else {}
+                self._log.warning("packet dropped", node=sender, reason=str(error), **more)
             return None
 
     def _take_token(self, token: Token, sender: int, now: float) -> None:

@@ -208,6 +208,23 @@ def test_a_node_with_another_key_stays_alone_and_is_complained_about_once() -> N
     run(scenario)
 
 
+def test_a_peer_that_talks_nonsense_is_complained_about_once() -> None:
+    """It has the key, and has proven itself; its frames are no packets."""
+
+    async def scenario() -> None:
+        async with nodes(2) as ring:
+            await until(lambda: all(node.recorder.members == (1, 2) for node in ring.values()))
+            mad = ring[2].totem
+            assert mad._link is not None
+            for _ in range(50):
+                mad._link.send(1, mad._frames.seal(b"\xc1junk", process.clock(), 1))
+            ring[2].recorder.send(b"and yet it moves")  # behind them on the same socket
+            await until(lambda: (2, b"and yet it moves") in ring[1].recorder.payloads)
+            assert len(ring[1].said("packet dropped")) == 1
+
+    run(scenario)
+
+
 def test_who_wakes_from_a_pause_with_something_to_send_accuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was submitted before the pause has its turn first when the process goes on: before the socket is read."""
     jump = 0.0
