@@ -28,6 +28,12 @@ FORMAT_VERSION: Final = 1
 HEADER_ROOM: Final = 4096
 """Bytes that the header has in a recording that runs, so that segments begin on a page."""
 
+SLOTS: Final = 8
+"""Segments of a recording that runs; when it is full, between seven eighths and all of its size are history."""
+
+_PREFIX: Final = struct.Struct("<8sIII")
+"""Magic, format version, length of the header, its CRC-32."""
+
 HEADER_BYTES_MAX: Final = 64 * 1024
 FILE_BYTES_MAX: Final = 1024**3
 """A longer file is no recording."""
@@ -35,8 +41,6 @@ FILE_BYTES_MAX: Final = 1024**3
 REASON_BYTES_MAX: Final = 8_000
 """Of a crash the end of the traceback is kept, at most so much."""
 
-_PREFIX: Final = struct.Struct("<8sIII")
-"""Magic, format version, length of the header, its CRC-32."""
 _SEGMENT: Final = struct.Struct("<4sIQQ")
 """Magic, CRC-32 of the records (0 in a recording that runs), generation (0: unused), bytes of records."""
 RECORD: Final = struct.Struct("<IBBIdI")
@@ -71,6 +75,10 @@ class Kind(enum.IntEnum):
     """Random numbers that the input before it drew."""
 
 
+INPUTS: Final = frozenset(Kind) - {Kind.CHECKPOINT, Kind.JITTER}
+"""What the core was given; a replay makes a step of each that it can."""
+
+
 class Header(msgspec.Struct, frozen=True):
     """Whose recording it is, and how to read it."""
 
@@ -88,6 +96,8 @@ class Header(msgspec.Struct, frozen=True):
     """… on the clock that all times of records are of."""
     slot_bytes: Annotated[int, msgspec.Meta(ge=0, le=FILE_BYTES_MAX)] = 0
     """Size of the slots of a recording that runs; 0 in a dump."""
+    segments: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """How many a dump has, so that one that ends between two of them is known to be cut off; 0 if nobody said it."""
     reason: str = ""
     """Why it was dumped; empty in a recording that runs."""
     dumped: float = 0.0
@@ -126,7 +136,8 @@ def segment_header(generation: int, length: int, checksum: int = 0) -> bytes:
 
 def encode_dump(header: Header, segments: list[Segment]) -> bytes:
     """A whole dump: *segments* one behind the other, each with its checksum."""
-    parts: list[bytes | memoryview] = [encode_header(msgspec.structs.replace(header, slot_bytes=0))]
+    head = encode_header(msgspec.structs.replace(header, slot_bytes=0, segments=len(segments)))
+    parts: list[bytes | memoryview] = [head]
     for generation, records in segments:
         parts += [segment_header(generation, len(records), zlib.crc32(records)), records]
     return b"".join(parts)
@@ -163,12 +174,18 @@ def decode_segments(data: bytes | memoryview, header: Header, end: int) -> list[
     """
     view = memoryview(data)
     found = _slots(view, header.slot_bytes) if header.slot_bytes else list(_dumped(view, end))
+    if len(found) < header.segments:
+        raise MalformedMessage(f"the recording is cut off: it has {len(found)} of {header.segments} segments")
     ordered = sorted((each for each in found if each.generation), key=lambda each: each.generation)
     if not ordered:
         raise MalformedMessage("the recording is empty")
-    for older, newer in itertools.pairwise(ordered):
-        if newer.generation != older.generation + 1:
-            raise MalformedMessage(f"segment {older.generation + 1} of the recording is missing")
+    generations = [each.generation for each in ordered]
+    if header.slot_bytes:
+        # Slots are used in turn and never emptied: what was before the oldest one is in all the others' place.
+        generations.insert(0, max(0, generations[-1] - SLOTS))
+    for older, newer in itertools.pairwise(generations):
+        if newer != older + 1:
+            raise MalformedMessage(f"segment {older + 1} of the recording is missing")
     return ordered
 
 
@@ -178,7 +195,7 @@ def _dumped(view: memoryview, at: int) -> Iterator[Segment]:
         start = at + SEGMENT_HEADER_BYTES
         at = start + length
         if at > len(view):
-            raise MalformedMessage(f"the recording is cut off at byte {len(view)}: {at - len(view)} more are missing")
+            raise _cut_off(view, at)
         records = view[start:at]
         if zlib.crc32(records) != checksum:
             raise MalformedMessage(f"segment {generation} of the recording (byte {start}) is damaged")
@@ -186,10 +203,16 @@ def _dumped(view: memoryview, at: int) -> Iterator[Segment]:
 
 
 def _slots(view: memoryview, size: int) -> list[Segment]:
+    """All that are in use.  The file has its full length before its header is written, and keeps it: see `Tape`."""
     if size <= SEGMENT_HEADER_BYTES:
         raise MalformedMessage("the recording's header names slots without room")
+    end = HEADER_ROOM + SLOTS * size
+    if len(view) < end:
+        raise _cut_off(view, end)
+    if len(view) > end:
+        raise MalformedMessage(f"{len(view) - end} bytes follow the last slot of the recording: it is damaged")
     segments = []
-    for at in range(HEADER_ROOM, len(view) - size + 1, size):
+    for at in range(HEADER_ROOM, end, size):
         if not any(view[at : at + SEGMENT_HEADER_BYTES]):
             continue  # never used
         generation, length, _ = _segment_at(view, at)
@@ -202,11 +225,15 @@ def _slots(view: memoryview, size: int) -> list[Segment]:
 
 def _segment_at(view: memoryview, at: int) -> tuple[int, int, int]:
     if at + SEGMENT_HEADER_BYTES > len(view):
-        raise MalformedMessage(f"the recording is cut off at byte {len(view)}")
+        raise _cut_off(view, at + SEGMENT_HEADER_BYTES)
     magic, checksum, generation, length = _SEGMENT.unpack_from(view, at)
     if magic != _SEGMENT_MAGIC:
         raise MalformedMessage(f"there is no segment at byte {at} of the recording: it is damaged")
     return generation, length, checksum
+
+
+def _cut_off(view: memoryview, end: int) -> MalformedMessage:
+    return MalformedMessage(f"the recording is cut off at byte {len(view)}: {end - len(view)} more are missing")
 
 
 def decode_records(segment: Segment) -> Iterator[Record]:

@@ -18,13 +18,11 @@ from .format import (
     RESULT,
     RESULT_OFFSET,
     SEGMENT_HEADER_BYTES,
+    SLOTS,
     Kind,
     Segment,
     segment_header,
 )
-
-SLOTS: Final = 8
-"""Segments of a recording; when it is full, between seven eighths and all of its size are history."""
 
 SLOT_BYTES_MIN: Final = 4 * 1024
 """Of any use only to tests."""

@@ -10,6 +10,7 @@ from totemd.executive.totem.core.submission import Submission
 from totemd.executive.totem.recorder.checkpoint import decode_state, encode_state
 from totemd.executive.totem.recorder.format import (
     HEADER_ROOM,
+    SLOTS,
     Header,
     Segment,
     encode_dump,
@@ -66,7 +67,7 @@ def _check_file(data: bytes) -> bool:
         assert str(error)
         return False
     again = read_recording(encode_dump(recording.header, list(recording.segments)))
-    assert again.header == msgspec.structs.replace(recording.header, slot_bytes=0)
+    assert again.header == msgspec.structs.replace(recording.header, slot_bytes=0, segments=len(recording.segments))
     assert list(again.records()) == list(recording.records())
     return True
 
@@ -75,8 +76,8 @@ def _check_records(data: bytes) -> bool:
     """Records whose checksums are right: those of a dump, and the same in the slot of a process that was killed."""
     dumped = _check_file(encode_dump(HEADER, [Segment(1, data)]))
     slotted = encode_header(msgspec.structs.replace(HEADER, slot_bytes=SLOT_BYTES)).ljust(HEADER_ROOM, b"\0")
-    slot = (segment_header(1, len(data)) + data).ljust(SLOT_BYTES, b"\0")
-    lost = _check_file(slotted + slot)
+    slot = segment_header(1, len(data)) + data
+    lost = _check_file((slotted + slot).ljust(HEADER_ROOM + SLOTS * SLOT_BYTES, b"\0"))
     assert lost == dumped or len(slot) > SLOT_BYTES
     return dumped
 

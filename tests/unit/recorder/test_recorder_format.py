@@ -20,6 +20,9 @@ from totemd.executive.totem.recorder.blanks import BlankFrame, blank_frame, fill
 from totemd.executive.totem.recorder.checkpoint import CLASSES, decode_state, decode_value, encode_state, encode_value
 from totemd.executive.totem.recorder.format import (
     HEADER_ROOM,
+    INPUTS,
+    SEGMENT_HEADER_BYTES,
+    SLOTS,
     Header,
     Kind,
     Segment,
@@ -30,8 +33,9 @@ from totemd.executive.totem.recorder.format import (
     segment_header,
 )
 from totemd.executive.totem.recorder.replay import Replay, read_recording
+from totemd.executive.totem.recorder.ring import RecordedRing
 from totemd.executive.totem.recorder.story import as_json, told
-from totemd.executive.totem.recorder.tape import SLOTS, Tape, buffer_bytes
+from totemd.executive.totem.recorder.tape import Tape, buffer_bytes
 from totemd.executive.totem.wire.codec import decode_encapsulated, encode
 from totemd.executive.totem.wire.packets import Mcast
 from totemd.executive.totem.wire.packing import Part, pack, unpack
@@ -54,6 +58,13 @@ def run(data: bytes) -> Replay:
         list(told(step, recording.header, None))
         json.dumps(as_json(step, recording.header))
     return replay
+
+
+def left_behind(ring: RecordedRing) -> bytes:
+    """The file of a process that was killed."""
+    assert ring.tape is not None
+    header = encode_header(msgspec.structs.replace(HEADER, slot_bytes=ring.tape.slot_bytes))
+    return header + bytes(ring.tape._buffer[len(header) :])
 
 
 def refusal(data: bytes) -> str:
@@ -112,12 +123,54 @@ def test_a_recording_that_runs_is_as_good_as_its_dump() -> None:
     ring = recorded(64_000)
     live(ring, rounds=150)
     assert ring.tape is not None and ring.tape.generation > SLOTS, "it has forgotten its beginning"
-    header = encode_header(msgspec.structs.replace(HEADER, slot_bytes=ring.tape.slot_bytes))
-    buffer = bytearray(ring.tape._buffer)
-    buffer[: len(header)] = header
-    running, dumped = run(bytes(buffer)), run(dump(ring))
+    running, dumped = run(left_behind(ring)), run(dump(ring))
     assert (running.replayed, running.different) == (dumped.replayed, 0)
     assert dumped.replayed > 100
+
+
+@pytest.mark.parametrize("rounds", [1, 60])
+def test_a_process_that_was_killed_early_leaves_slots_that_were_never_used(rounds: int) -> None:
+    ring = recorded(64_000)
+    live(ring, rounds)
+    assert ring.tape is not None and ring.tape.generation < SLOTS
+    assert run(left_behind(ring)).replayed == run(dump(ring)).replayed > 10
+
+
+def test_a_process_that_was_killed_as_it_began_a_segment() -> None:
+    ring = recorded(64_000)
+    live(ring, rounds=150)
+    tape = ring.tape
+    assert tape is not None
+    whole = run(left_behind(ring)).replayed
+    oldest = sum(record.kind in INPUTS for record in decode_records(tape.segments()[0]))
+    tape.generation += 1
+    at = HEADER_ROOM + (tape.generation - 1) % SLOTS * tape.slot_bytes
+    tape._buffer[at : at + SEGMENT_HEADER_BYTES] = segment_header(tape.generation, 0)
+    assert run(left_behind(ring)).replayed == whole - oldest
+
+
+@pytest.mark.parametrize("rounds", [1, 60, 150])
+def test_a_recording_that_runs_and_is_cut_off(rounds: int) -> None:
+    """Also between two slots, and where nothing was written yet: a process never leaves a file of another length."""
+    ring = recorded(64_000)
+    live(ring, rounds)
+    assert ring.tape is not None
+    whole, slot = left_behind(ring), ring.tape.slot_bytes
+    for length in (HEADER_ROOM, *(HEADER_ROOM + number * slot + more for number in range(SLOTS) for more in (0, 100))):
+        assert refusal(whole[:length]).startswith(f"the recording is cut off at byte {length}: ")
+    assert "cut off" in refusal(whole[:-1])
+    assert "follow the last slot" in refusal(whole + b"\0")
+
+
+def test_a_recording_that_runs_with_a_hole() -> None:
+    ring = recorded(64_000)
+    live(ring, rounds=150)
+    assert ring.tape is not None
+    whole, slot = left_behind(ring), ring.tape.slot_bytes
+    for number in range(SLOTS):
+        at = HEADER_ROOM + number * slot
+        if number != (ring.tape.generation - 1) % SLOTS:
+            assert "is missing" in refusal(whole[:at] + bytes(slot) + whole[at + slot :])
 
 
 def frame(encapsulated: bool = False) -> Mcast:
@@ -222,12 +275,27 @@ def test_files_that_are_none() -> None:
     assert "missing" in refusal(encode_dump(HEADER, [Segment(1, b""), Segment(3, b"")]))
     assert "no checkpoint" in refusal(encode_dump(HEADER, [Segment(1, b"")]))
     slotted = encode_header(msgspec.structs.replace(HEADER, slot_bytes=5_000)).ljust(HEADER_ROOM, b"\0")
-    assert "longer than its slot" in refusal((slotted + segment_header(1, 99_999)).ljust(HEADER_ROOM + 5_000, b"\0"))
+    whole = HEADER_ROOM + SLOTS * 5_000
+    assert "longer than its slot" in refusal((slotted + segment_header(1, 99_999)).ljust(whole, b"\0"))
 
 
 @pytest.mark.parametrize("left", [4, 30, 90, 200, 2_000, -1])
 def test_a_file_that_is_cut_off(left: int) -> None:
     assert ("cut off" if left > 20 or left < 0 else "no recording") in refusal(sample()[:left])
+
+
+def test_a_dump_that_is_cut_off_between_two_segments() -> None:
+    ring = recorded(64_000)
+    live(ring, rounds=150)
+    data = dump(ring)
+    last = ring.tape.segments()[-1].records if ring.tape is not None else b""
+    assert refusal(data[: -SEGMENT_HEADER_BYTES - len(last)]).endswith("cut off: it has 7 of 8 segments")
+
+
+def test_dumps_of_before_their_segments_were_counted_are_read() -> None:
+    header, end = decode_header(sample())
+    plain = msgspec.structs.replace(header, segments=0)
+    assert run(encode_header(plain) + sample()[end:]).replayed == run(sample()).replayed
 
 
 def test_a_damaged_byte_is_noticed_wherever_it_is() -> None:
