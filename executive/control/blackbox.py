@@ -117,7 +117,7 @@ def _begin(since: str | None, recording: Recording) -> float:
         return end - float(span[1]) * _UNIT_SECONDS[span[2]]
     try:
         moment = datetime.fromisoformat(since).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise click.BadParameter(
             f"{since!r} is neither a time (2026-01-31T12:00:00) nor a span (250ms, 10s, 5min, 1h)", param_hint="--since"
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import zlib
 from datetime import UTC, datetime
 from mmap import MAP_ANONYMOUS, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, mmap
@@ -12,7 +13,7 @@ from typing import Final
 
 from ....ipc.errors import OperationFailed
 from .. import core, wire
-from .format import FILE_BYTES_MAX
+from .format import BEGINNING_BYTES_MAX, FILE_BYTES_MAX, decode_header
 
 LIVE_NAME: Final = "totem.blackbox"
 """The recording of the running process, in the run directory."""
@@ -51,21 +52,34 @@ def map_recording(path: Path, size: int) -> mmap:
 
 
 def read_file(path: Path) -> bytes:
-    """A recording's bytes.
+    """A recording's bytes.  Its header is looked at first: of a file of something else no more than that is read.
 
     Raises:
         OperationFailed: it cannot be read, or is no file of a size that recordings have.
+        MalformedMessage: it is no recording, one of another format, or its header is damaged.
     """
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > FILE_BYTES_MAX:
-                raise OperationFailed(f"{path}: {size} bytes; a recording has at most {FILE_BYTES_MAX}")
-            return file.read(FILE_BYTES_MAX)
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OperationFailed(f"{path}: {_kind(status.st_mode)}, and a recording is a regular file")
+            if status.st_size > FILE_BYTES_MAX:
+                raise OperationFailed(f"{path}: {status.st_size} bytes; a recording has at most {FILE_BYTES_MAX}")
+            decode_header(file.read(BEGINNING_BYTES_MAX))
+            file.seek(0)
+            return file.read(status.st_size)
     except OSError as error:
-        if isinstance(error, OperationFailed):
-            raise
         raise OperationFailed(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    """Else opening a FIFO would wait for a writer."""
+    return os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def _kind(mode: int) -> str:
+    kinds = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"))
+    return next((name for is_one, name in kinds if is_one(mode)), "a device")
 
 
 def write_file(path: Path, content: bytes) -> None:

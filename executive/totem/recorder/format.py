@@ -35,7 +35,13 @@ _PREFIX: Final = struct.Struct("<8sIII")
 """Magic, format version, length of the header, its CRC-32."""
 
 HEADER_BYTES_MAX: Final = 64 * 1024
-FILE_BYTES_MAX: Final = 1024**3
+BEGINNING_BYTES_MAX: Final = _PREFIX.size + HEADER_BYTES_MAX
+"""A file's header ends within so many bytes, so they are enough to tell a recording from something else."""
+
+RECORDING_BYTES_MAX: Final = 1024**3
+"""Of all slots together: the largest `logging.blackbox_size`."""
+
+FILE_BYTES_MAX: Final = RECORDING_BYTES_MAX + BEGINNING_BYTES_MAX
 """A longer file is no recording."""
 
 REASON_BYTES_MAX: Final = 8_000
