@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ import click
 from ...ipc.errors import MalformedMessage, OperationFailed
 from ...ipc.messages.control import BlackboxReply, BlackboxRequest
 from ..runtime.version import VERSION
-from ..totem.recorder.files import core_checksum, read_file, write_file
+from ..totem.recorder.files import core_checksum, destination, read_file, write_file
 from ..totem.recorder.format import Header, Kind
 from ..totem.recorder.replay import Recording, Replay, Step, read_recording
 from ..totem.recorder.story import as_json, told, wall_time
@@ -35,11 +36,14 @@ def blackbox() -> None:
 @click.option("-o", "file", type=FILE, metavar="FILE", help="Copy the dump to FILE as well (mode 0600).")
 def dump(options: Options, file: Path | None) -> None:
     """Write what is recorded into a file; the node goes on.  The file is in the state directory."""
+    directory = file is not None and os.path.isdir(file)  # Path.is_dir raises for what cannot be looked at
+    if file is not None and not directory:
+        destination(file)  # what cannot be is refused before anything is written
     with options.executive() as executive:
         reply: BlackboxReply = executive.ask(BlackboxRequest())
     path = Path(reply.path)
     if file is not None:
-        target = file / path.name if file.is_dir() else file
+        target = file / path.name if directory else file
         write_file(target, read_file(path))
         path = target
     if options.as_json:

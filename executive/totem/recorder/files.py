@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import tempfile
 import zlib
 from datetime import UTC, datetime
 from mmap import MAP_ANONYMOUS, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, mmap
@@ -24,6 +25,8 @@ DUMPS_NAME: Final = "blackbox"
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 _PREFIX, _TEMPORARY = "blackbox-", ".new"
+_NAME_BYTES_KEPT: Final = 200
+"""Of a file's name in that of its temporary one, which must not become too long for a name."""
 
 
 def recording_in_memory(size: int) -> mmap:
@@ -77,26 +80,57 @@ def _without_waiting(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
 
+def destination(path: Path) -> Path:
+    """The file that writing to *path* makes or replaces: itself, or what a symbolic link leads to.
+
+    Raises:
+        OperationFailed: there is something that is no regular file, or a link that leads nowhere a file could be.
+    """
+    real = Path(os.path.realpath(path))
+    try:
+        there, found = _status(path), _status(real)
+    except OSError as error:
+        raise OperationFailed(f"{path}: cannot be written: {error.strerror}") from None
+    if there is not None and not stat.S_ISREG(there.st_mode):
+        raise OperationFailed(f"{path}: {_kind(there.st_mode)}, and a recording is written to a regular file")
+    # The kernel follows some links that have no path (of /proc, to a file that was removed), and does not follow those
+    # that others may have laid as traps in /tmp: it decides, and what the path says must be the same.
+    if (there, found) != (None, None) and (there is None or found is None or not os.path.samestat(there, found)):
+        raise OperationFailed(f"{path}: cannot be written: what it leads to has no path")
+    return real
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
 def _kind(mode: int) -> str:
     kinds = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"))
     return next((name for is_one, name in kinds if is_one(mode)), "a device")
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file for its owner only, whole or not at all.
+    """Write a file for its owner only, whole or not at all; what was there under its name is replaced.
 
     Raises:
-        OperationFailed: it cannot be written.
+        OperationFailed: it cannot be written, or is something that a recording must not replace: see `destination`.
     """
-    temporary = path.with_name(path.name + _TEMPORARY)
+    real = destination(path)
     try:
-        temporary.unlink(missing_ok=True)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-        with open(fd, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
+        # A name that nobody else uses, and that `Dumps` knows for its own if the process is killed before the end.
+        prefix = os.fsdecode(os.fsencode(real.name)[:_NAME_BYTES_KEPT]) + "."
+        fd, temporary = tempfile.mkstemp(_TEMPORARY, prefix, real.parent)  # of mode 0600
+        try:
+            with open(fd, "wb") as file:
+                file.write(content)
+            os.replace(temporary, real)
+        except BaseException:
+            remove(Path(temporary))
+            raise
     except OSError as error:
-        remove(temporary)
         raise OperationFailed(f"{path}: cannot be written: {error.strerror}") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +93,20 @@ def test_replay_for_programs(blackbox: Blackbox, file: Path) -> None:
         *("number", "time", "clock", "input", "sender", "given", "reaction", "counted"),
         *("before", "after", "effects", "problem", "note"),
     }
+
+
+def test_a_dump_goes_into_a_regular_file_only(blackbox: Blackbox, tmp_path: Path) -> None:
+    """Which is looked at before the node is asked for anything."""
+    os.mkfifo(tmp_path / "fifo")
+    for verb in (("dump", "-o"), ("show",), ("replay",)):
+        done = blackbox(*verb, tmp_path / "fifo")
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith(f"totemctl: {tmp_path / 'fifo'}: a FIFO, and a recording is ")
+    too_long = blackbox("dump", "-o", tmp_path / ("n" * 256))
+    assert (too_long.code, too_long.err.count("\n")) == (1, 1)
+    assert "cannot be written: File name too long" in too_long.err
+    for possible in (tmp_path, tmp_path / "new"):
+        assert "totemd is not running here" in blackbox("dump", "-o", possible).err
 
 
 def test_a_difference_is_shown_and_fails(blackbox: Blackbox, tmp_path: Path) -> None:

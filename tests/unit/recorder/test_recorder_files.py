@@ -1,8 +1,10 @@
-"""Where a recording lives, and what is never taken for one."""
+"""Where a recording lives, and what is never taken for one, or replaced by one."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tracemalloc
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import psutil
 import pytest
 from recorderkit import HEADER, dump, live, recorded
 from totemd.executive.config.options_services import LOGGING_OPTIONS
-from totemd.executive.totem.recorder.files import map_recording, read_file, recording_in_memory
+from totemd.executive.totem.recorder.files import map_recording, read_file, recording_in_memory, write_file
 from totemd.executive.totem.recorder.format import (
     BEGINNING_BYTES_MAX,
     FILE_BYTES_MAX,
@@ -82,3 +84,83 @@ def test_nobody_waits_for_the_writer_of_a_fifo(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OperationFailed, match=r"fifo: a FIFO, and a recording is a regular file"):
         read_file(tmp_path / "fifo")
+
+
+# -- writing
+
+
+def test_a_file_is_replaced_whole_for_its_owner_only(tmp_path: Path) -> None:
+    """And no other: also not one whose name looks temporary."""
+    (tmp_path / "kept").write_text("old")
+    (tmp_path / "kept.new").write_text("somebody else's")
+    write_file(tmp_path / "kept", b"recording")
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {
+        "kept": b"recording",
+        "kept.new": b"somebody else's",
+    }
+    assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o600
+
+
+def test_a_name_may_be_as_long_as_the_file_system_lets_it(tmp_path: Path) -> None:
+    for name in ("n" * 255, "\N{SNOWMAN}" * 85):
+        write_file(tmp_path / name, b"recording")
+        assert (tmp_path / name).read_bytes() == b"recording"
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_link_is_followed(tmp_path: Path, exists: bool) -> None:
+    (tmp_path / "disk").mkdir()
+    real, link = tmp_path / "disk" / "real", tmp_path / "link"
+    link.symlink_to(Path("disk") / "real")
+    if exists:
+        real.write_text("old")
+    write_file(link, b"recording")
+    assert link.is_symlink() and real.read_bytes() == b"recording"
+    assert sorted(each.name for each in tmp_path.rglob("*")) == ["disk", "link", "real"]
+
+
+def _refused(path: Path, because: str) -> None:
+    before = path.lstat()
+    with pytest.raises(OperationFailed, match=because):
+        write_file(path, b"recording")
+    after = path.lstat()
+    assert (before.st_ino, before.st_mode, before.st_rdev) == (after.st_ino, after.st_mode, after.st_rdev)
+
+
+def test_what_is_no_regular_file_is_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    _refused(tmp_path / "fifo", "fifo: a FIFO, and a recording is written to a regular file")
+    _refused(tmp_path / "link", "link: a FIFO")
+    _refused(tmp_path / "directory", "directory: a directory")
+    _refused(tmp_path / "loop", os.strerror(errno.ELOOP))
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
+def test_a_device_is_left_alone(tmp_path: Path) -> None:
+    os.mknod(tmp_path / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    _refused(tmp_path / "null", "null: a device, and a recording is written to a regular file")
+
+
+def test_a_file_that_has_no_name_any_more_is_not_written(tmp_path: Path) -> None:
+    """A link of /proc is followed by the kernel; the path that it shows leads elsewhere, or nowhere."""
+    with (tmp_path / "gone").open("wb") as file:
+        (tmp_path / "gone").unlink()
+        (tmp_path / "link").symlink_to(f"/proc/self/fd/{file.fileno()}")
+        _refused(tmp_path / "link", "what it leads to has no path")
+        assert os.fstat(file.fileno()).st_size == 0
+    assert [each.name for each in tmp_path.iterdir()] == ["link"]
+
+
+def test_nothing_is_left_of_a_file_that_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "kept").write_text("old")
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OperationFailed, match=r"kept: cannot be written: No space left"):
+        write_file(tmp_path / "kept", b"recording")
+    assert [each.name for each in tmp_path.iterdir()] == ["kept"]
