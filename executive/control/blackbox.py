@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..totem.recorder.format import Header, Kind
 from ..totem.recorder.replay import Recording, Replay, Step, read_recording
 from ..totem.recorder.story import as_json, told, wall_time
 from .asking import Options, command
+from .json_stream import streamed_object
 from .showing import duration, print_json, show, table
 
 FILE = click.Path(path_type=Path, readable=False)
@@ -85,11 +86,11 @@ def replay(options: Options, file: Path, last: int | None, since: str | None) ->
     run = Replay(recording)
     try:
         begin = _begin(since, recording)
-        wanted: Iterable[Step] = (step for step in run.steps() if step.time >= begin)
-        if last is not None:
-            wanted = deque(wanted, maxlen=last)
+        first = _first(recording, begin, last)
+        wanted = (step for step in run.steps() if step.time >= begin and step.number >= first)
         if options.as_json:
-            _print_json(recording.header, wanted, run)
+            for text in _as_json(recording.header, wanted, run):
+                click.echo(text, nl=False)
         else:
             _warn(recording.header)
             for line in _lines(recording.header, wanted):
@@ -128,6 +129,15 @@ def _begin(since: str | None, recording: Recording) -> float:
     return moment.timestamp() - recording.header.wall + recording.header.clock
 
 
+def _first(recording: Recording, begin: float, last: int | None) -> int:
+    """The number of the first step that is wanted of those from *begin* on: counted, so that no step is kept."""
+    if last is None:
+        return 0
+    found = sum(record.time >= begin for record in recording.inputs())
+    numbers = (number for number, record in enumerate(recording.inputs()) if record.time >= begin)
+    return next(islice(numbers, max(0, found - last), None), 0)
+
+
 def _lines(header: Header, steps: Iterable[Step]) -> Iterator[str]:
     before: float | None = None
     for step in steps:
@@ -150,17 +160,12 @@ def _warn(header: Header) -> None:
         )
 
 
-def _print_json(header: Header, steps: Iterable[Step], run: Replay) -> None:
-    inputs = [as_json(step, header) for step in steps]
-    print_json(
-        {
-            "node_id": header.node_id,
-            "same_core": header.core == core_checksum(),
-            "inputs": inputs,
-            "replayed": run.replayed,
-            "skipped": run.skipped,
-            "different": run.different,
-        }
+def _as_json(header: Header, steps: Iterable[Step], run: Replay) -> Iterator[str]:
+    return streamed_object(
+        {"node_id": header.node_id, "same_core": header.core == core_checksum()},
+        "inputs",
+        (as_json(step, header) for step in steps),
+        lambda: {"replayed": run.replayed, "skipped": run.skipped, "different": run.different},
     )
 
 

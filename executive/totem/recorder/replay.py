@@ -29,7 +29,7 @@ from ..wire.packets import AnyPacket
 from .blanks import BlankFrame, BlankSubmission, filled_frame, filled_submission
 from .checkpoint import decode_state, decode_value, encode_state
 from .digest import digest
-from .format import Header, Kind, Record, Segment, decode_header, decode_records, decode_segments
+from .format import INPUTS, Header, Kind, Record, Segment, decode_header, decode_records, decode_segments
 from .ring import CALLS
 
 _FRAMES = msgspec.msgpack.Decoder(BlankFrame)
@@ -51,6 +51,14 @@ class Recording:
         """
         for segment in self.segments:
             yield from decode_records(segment)
+
+    def inputs(self) -> Iterator[Record]:
+        """What the core was given, in order; the place of each, from 0, is the number of its step.
+
+        Raises:
+            MalformedMessage: as `records`.
+        """
+        return (record for record in self.records() if record.kind in INPUTS)
 
 
 @dataclass(frozen=True, slots=True)

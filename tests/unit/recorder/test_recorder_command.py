@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +16,14 @@ import pytest
 from recorderkit import HEADER, dump, live, recorded
 from totemd.executive.control.main import main
 from totemd.executive.totem.recorder.files import core_checksum
-from totemd.executive.totem.recorder.format import Kind, encode_header
+from totemd.executive.totem.recorder.format import (
+    RECORD,
+    Kind,
+    Segment,
+    decode_records,
+    encode_dump,
+    encode_header,
+)
 
 
 class Done(NamedTuple):
@@ -93,6 +102,73 @@ def test_replay_for_programs(blackbox: Blackbox, file: Path) -> None:
         *("number", "time", "clock", "input", "sender", "given", "reaction", "counted"),
         *("before", "after", "effects", "problem", "note"),
     }
+
+
+def test_a_number_of_inputs_has_no_upper_bound(blackbox: Blackbox, file: Path) -> None:
+    everything = blackbox("replay", file)
+    assert blackbox("replay", file, "--last", "9" * 23) == everything
+    assert blackbox("replay", file, "--last", len(steps(everything.out))) == everything
+    assert blackbox("replay", file, "--since", "9" * 400 + "h") == everything
+    assert blackbox("replay", file, "--since", "0001-01-01").code == 2, "before the first year, in some time zones"
+
+
+def test_the_last_of_those_that_are_wanted(blackbox: Blackbox, file: Path) -> None:
+    recent = steps(blackbox("replay", file, "--since", "1h").out)
+    assert steps(blackbox("replay", file, "--since", "1h", "--last", 2).out)[1:] == recent[-1:]
+    few = steps(blackbox("replay", file, "--since", "1ms").out)
+    assert steps(blackbox("replay", file, "--since", "1ms", "--last", len(recent)).out) == few
+
+
+def test_inputs_that_cannot_be_replayed_are_none_of_the_last(blackbox: Blackbox, tmp_path: Path) -> None:
+    """The first segment has no checkpoint: what is in it counts, and has no step."""
+    ring = recorded(64_000)
+    live(ring, rounds=60)
+    assert ring.tape is not None
+    first, *others = ring.tape.segments()
+    checkpoint = next(decode_records(first))
+    records = first.records[RECORD.size + len(checkpoint.body) :]
+    path = tmp_path / "dump"
+    path.write_bytes(encode_dump(SAME_CORE, [Segment(first.generation, records), *others]))
+    everything = json.loads(blackbox("replay", "--json", path).out)
+    assert everything["skipped"] > 0 and len(everything["inputs"]) == everything["replayed"]
+    few = json.loads(blackbox("replay", "--json", path, "--last", 3).out)
+    assert few == {**everything, "inputs": everything["inputs"][-3:]}
+    more = json.loads(blackbox("replay", "--json", path, "--last", everything["replayed"] + 1).out)
+    assert more == everything
+
+
+def test_a_document_takes_less_memory_than_it_has_text(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded however long a recording is: inputs are printed one by one."""
+    ring = recorded()
+    live(ring, rounds=100)
+    file.write_bytes(dump(ring, SAME_CORE))
+    with (file.parent / "out").open("w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        tracemalloc.start()
+        try:
+            assert main(["blackbox", "replay", "--json", str(file)]) == 0
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    text = (file.parent / "out").read_text()
+    told = json.loads(text)
+    assert told["replayed"] == len(told["inputs"]) > 1000
+    assert json.dumps(told, indent=2) + "\n" == text
+    assert peak < len(text) / 2
+
+
+def test_a_document_that_breaks_off_is_none(blackbox: Blackbox, file: Path) -> None:
+    """Else a program that does not look at the exit code would take half a story for the whole."""
+    ring = recorded()
+    live(ring, rounds=2)
+    assert ring.tape is not None
+    ring.tape.complete(ring.tape.append(Kind.PACKET, 99.0, 2, b"\xc1 no packet"), 0)
+    file.write_bytes(dump(ring, SAME_CORE))
+    done = blackbox("replay", "--json", file)
+    assert done.code == 1 and done.err.startswith(f"totemctl: {file}: ")
+    assert '"number": 0' in done.out
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(done.out)
 
 
 def test_a_dump_goes_into_a_regular_file_only(blackbox: Blackbox, tmp_path: Path) -> None:
