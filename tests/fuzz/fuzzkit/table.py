@@ -10,6 +10,7 @@ from fuzzkit import (
     targets_keeper,
     targets_quorum,
     targets_recorder,
+    targets_replica,
     targets_sam,
     targets_supervision,
     targets_wire,
@@ -29,6 +30,7 @@ TARGETS: dict[str, Target] = {
         targets_keeper,
         targets_supervision,
         targets_recorder,
+        targets_replica,
         targets_files,
     )
     for target in targets.TARGETS
