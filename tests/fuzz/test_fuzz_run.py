@@ -13,6 +13,7 @@ import pytest
 from fuzzkit.table import TARGETS
 
 RUN = Path(__file__).resolve().with_name("run.py")
+DOCS = RUN.parents[2] / "docs" / "testing.md"
 
 HANGS = "import time\nwhile True:\n    time.sleep(1)"
 SUCCEEDS = "print('stat::number_of_executed_units: 7')"
@@ -108,3 +109,10 @@ def test_usage(arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
     if "nobody" in arguments:
         assert f"no target nobody; there are {', '.join(TARGETS)}" in done.stderr
+
+
+def test_every_target_is_in_the_documentation() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    listed = text[text.index("| targets of |") : text.index("| who uses the table |")]
+    named = [each.strip("`,. ") for line in listed.splitlines()[2:] if line for each in line.split("|")[2].split(",")]
+    assert sorted(named) == sorted(TARGETS)
