@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from fuzzkit.table import TARGETS
+from fuzzkit.table import CORPUS, TARGETS
 
 RUN = Path(__file__).resolve().with_name("run.py")
 DOCS = RUN.parents[2] / "docs" / "testing.md"
@@ -109,6 +109,11 @@ def test_usage(arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
     if "nobody" in arguments:
         assert f"no target nobody; there are {', '.join(TARGETS)}" in done.stderr
+
+
+def test_the_corpus_has_what_a_fuzzer_found() -> None:
+    """Else nobody would notice that what it finds is not kept."""
+    assert any(CORPUS.glob("*/fuzz-*"))
 
 
 def test_every_target_is_in_the_documentation() -> None:
