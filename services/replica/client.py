@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +22,13 @@ from .view import ReplicaView
 
 RETRY_SECONDS = 0.05
 """How soon it is tried again to send, where there was no credit."""
+
+EVENTS_BEFORE_THE_CLOCK = 256
+"""Events that are taken in although the clock has struck: they may say why nothing need be done.  With no limit a busy
+group would stop the clock."""
+
+MOMENT_SECONDS = 0.5
+"""How long a method that shall not wait goes on taking in what is there, if that does not end."""
 
 
 class Replica(ReplicaView):
@@ -63,23 +70,22 @@ class Replica(ReplicaView):
         self._driver: Driver = Driver(machine, self._group.address, policy, on_status=on_status, on_members=on_members)
         self._outcomes: dict[int, Outcome] = {}
         self._awaited: set[int] = set()
+        self._overdue = 0
+        """Events taken in since the clock struck."""
         self.is_applying = False
         """The state machine, or somebody whom it tells, is at work: the replica cannot be used from there."""
 
     def process(self, timeout: float | None = 0.0) -> int:
-        """Take in what happens in the group for *timeout* seconds, or what is there already; returns how many events.
+        """Take in what happens in the group for *timeout* seconds; returns how many events.
+
+        With 0 it is what is there already, for `MOMENT_SECONDS` at most.  When the time is over, the event that is just
+        being taken in is the last one.
 
         Raises:
             IncompatibleState, TransferFailed, Expelled, or whatever else ended the replica, the state machine's
             exceptions included.
         """
-        deadline, count = Deadline(timeout), 0
-        while True:
-            last = deadline.passed
-            if self._step(deadline.left):
-                count += 1
-            elif last:
-                return count
+        return sum(self._follow(Deadline(timeout)))
 
     def active(self, timeout: float | None = None) -> None:
         """Wait until this replica has the state and may work.
@@ -176,10 +182,27 @@ class Replica(ReplicaView):
 
     def _until(self, condition: Callable[[], bool], deadline: Deadline, otherwise: str) -> None:
         self._collect()
-        while not condition():
-            self._driver.require_open()
-            if not self._step(deadline.left) and deadline.passed and not condition():
-                raise TimeoutError(f"{otherwise} within {deadline.timeout} s (it is {self.status.value})")
+        if condition():
+            return
+        for _ in self._follow(deadline):
+            if condition():
+                return
+        raise TimeoutError(f"{otherwise} within {deadline.timeout} s (it is {self.status.value})")
+
+    def _follow(self, deadline: Deadline) -> Iterator[bool]:
+        """Step by step until the time is over; each says whether there was an event.
+
+        If it is over at once, these are the steps for what is there, but not for ever: more may come meanwhile than is
+        taken in.
+        """
+        moment = Deadline(MOMENT_SECONDS)
+        while deadline.passed and not moment.passed:
+            came = self._step(0.0)
+            yield came
+            if not came:
+                return
+        while not deadline.passed:
+            yield self._step(deadline.left)
 
     def _require_outside(self) -> None:
         """Before anything is sent: what is refused has no effect."""
@@ -191,13 +214,15 @@ class Replica(ReplicaView):
         self._require_outside()
         self._send()
         self._driver.require_open()
-        waits = [timeout, *([RETRY_SECONDS] if self._driver.outgoing else []), self._clock()]
+        clock = self._clock()
+        self._overdue = self._overdue + 1 if clock == 0.0 else 0
+        if self._overdue > EVENTS_BEFORE_THE_CLOCK:
+            self._tick()
+        waits = [timeout, *([RETRY_SECONDS] if self._driver.outgoing else []), clock]
         try:
             event = self._group.receive(timeout=min((each for each in waits if each is not None), default=None))
         except TimeoutError:
-            now = time.monotonic()
-            self._guarded(lambda: self._driver.expire(now))
-            self._send()
+            self._tick()
             return False
         except TotemdError as ended:
             self._driver.close(ended)
@@ -205,6 +230,11 @@ class Replica(ReplicaView):
         self._guarded(lambda: self._driver.event(event, time.monotonic()))
         self._send()
         return True
+
+    def _tick(self) -> None:
+        self._overdue, now = 0, time.monotonic()
+        self._guarded(lambda: self._driver.expire(now))
+        self._send()
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """What the state machine raises ends the replica, and is raised."""

@@ -37,7 +37,6 @@ class _Line(LineView):
         timeout: float | None = None,
         on_leader: OnLeader | None = None,
     ) -> None:
-        self._changed = False
         self._posted: set[Entry | None] = set()
         """Entries about which something was said since this replica last became active."""
         super().__init__(fence_above, on_leader)
@@ -76,10 +75,6 @@ class _Line(LineView):
 
     # -- inside
 
-    def _moved(self) -> None:
-        super()._moved()
-        self._changed = True
-
     def _became(self, status: Status) -> None:
         if status is not Status.ACTIVE:
             self._posted.clear()  # It may be lost; said again, it does no harm.
@@ -105,9 +100,8 @@ class _Line(LineView):
         """Stand in line until it is this entry's turn, for certain; returns the fence."""
         deadline = Deadline(timeout)
         while True:
-            self._changed = False
             with contextlib.suppress(OutcomeUnknown):  # Asking twice is asking once.
-                match next_step(self._turns, entry, self._may_work()):
+                match self._next_step(entry):
                     case Step.VERIFY:
                         self.replica.barrier(deadline.left)
                         if self._has_turn(entry):
@@ -115,7 +109,15 @@ class _Line(LineView):
                     case Step.ASK:
                         self.replica.submit(encode(Ask(entry, self._seen)), deadline.left)
                     case Step.WAIT:
-                        self.replica.wait(lambda: self._changed, deadline.left, "it was not this process's turn")
+                        # Not for any change: in a busy line there always is one.
+                        self.replica.wait(
+                            lambda: self._next_step(entry) is not Step.WAIT,
+                            deadline.left,
+                            "it was not this process's turn",
+                        )
+
+    def _next_step(self, entry: Entry) -> Step:
+        return next_step(self._turns, entry, self._may_work())
 
 
 class Lock(_Line, LockView):
@@ -251,7 +253,7 @@ class Leader(_Line, LeaderView):
     def _tidy(self) -> None:
         """Be in the line, again after each time that this member was away."""
         entry = self._wanted()
-        if entry not in self._posted and next_step(self._turns, entry, self._may_work()) is Step.ASK:
+        if entry not in self._posted and self._next_step(entry) is Step.ASK:
             self._posted.add(entry)
             self.replica.post(encode(Ask(entry, self._seen)))
         super()._tidy()
