@@ -48,6 +48,9 @@ class Replica(ReplicaView):
         """Nothing is sent yet.  *policy* is `Available()` if none is given.
 
         *on_status* is called with each change of the status, *on_members* with each of the group.
+
+        Raises:
+            InvalidArgument: *machine* is no state machine.
         """
         super().__init__(machine)
         self._client = client
@@ -76,7 +79,7 @@ class Replica(ReplicaView):
         if self._driver is None:
             self._group = self._place = group = await self._client.join(self._name, timeout=timeout)
             self._driver = Driver(
-                self.machine, group.address, self._policy, on_status=self._became, on_members=self._on_members
+                self._checked, group.address, self._policy, on_status=self._became, on_members=self._on_members
             )
             self._follower = asyncio.create_task(self._follow(group))
             self._follower.add_done_callback(self._followed)

@@ -62,12 +62,15 @@ class Replica(ReplicaView):
 
         Raises:
             AlreadyMember, TimeoutError: as `Client.join`.
+            InvalidArgument: *machine* is no state machine; nothing was joined.
         """
         super().__init__(machine)
         self._group: Group = client.join(group, timeout=timeout)
         self._place = self._group
         self._client = client
-        self._driver: Driver = Driver(machine, self._group.address, policy, on_status=on_status, on_members=on_members)
+        self._driver: Driver = Driver(
+            self._checked, self._group.address, policy, on_status=on_status, on_members=on_members
+        )
         self._outcomes: dict[int, Outcome] = {}
         self._awaited: set[int] = set()
         self._overdue = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ...ipc.ids import Address
-from .effects import Effect, TakeSnapshot
+from .effects import Complain, Effect, TakeSnapshot
 from .errors import SnapshotFailed
 from .history import History
 from .messages import Cut, Said
@@ -84,8 +84,9 @@ class Donor:
         try:
             for chunk in next_chunks(serving):
                 self._say(chunk)
-        except SnapshotFailed:
+        except SnapshotFailed as failed:
             self._serving = None  # The receivers notice that nothing comes, and ask another member.
+            self._emit(Complain(failed))
             return
         if serving.finished:
             self._serving = None

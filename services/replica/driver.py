@@ -20,6 +20,7 @@ from .core import IDENTITY_BYTES, Core
 from .effects import (
     Apply,
     Became,
+    Complain,
     DropUnsent,
     Effect,
     Fail,
@@ -32,9 +33,11 @@ from .effects import (
     Unknown,
 )
 from .errors import OutcomeUnknown, Rejected
-from .machine import Machine, StateMachine
+from .machine import Machine
 from .messages import COMMAND_BYTES_MAX
 from .policy import Available, Policy
+
+_LOG = logging.getLogger("totemd.replica")
 
 OnMembers = Callable[[tuple[Address, ...]], None]
 """Called with the members of the group, sorted; with none while this one is away."""
@@ -59,7 +62,7 @@ class Driver:
 
     def __init__(
         self,
-        machine: StateMachine,
+        machine: Machine,
         me: Address,
         policy: Policy | None,
         identity: bytes | None = None,
@@ -67,7 +70,7 @@ class Driver:
         on_status: Callable[[Status], None] | None = None,
         on_members: OnMembers | None = None,
     ) -> None:
-        self.machine = Machine(machine, _complain)
+        self.machine = machine
         self.core = Core(
             me,
             os.urandom(IDENTITY_BYTES) if identity is None else identity,
@@ -170,6 +173,8 @@ class Driver:
                 self.machine.members_changed(members)
             case TakeSnapshot(transfer):
                 self.core.snapshot_taken(transfer, self.machine.snapshot())
+            case Complain(error):
+                _LOG.error("the state machine could not give its state to a joiner", exc_info=error)
             case Restore(snapshot, replaces):
                 self.machine.restore(snapshot, replaces)
             case DropUnsent():
@@ -177,8 +182,8 @@ class Driver:
             case Became(status):
                 if self._on_status is not None:
                     self._on_status(status)
-            case Fail(error):
-                self.error = error
+            case Fail(reason):
+                self.error = reason
             case _:
                 assert_never(effect)
 
@@ -199,7 +204,3 @@ def _as_command(given: object) -> bytes:
     if view.nbytes > COMMAND_BYTES_MAX:
         raise MessageTooLarge(f"a command has at most {COMMAND_BYTES_MAX} bytes; this one has {view.nbytes}")
     return view.tobytes()
-
-
-def _complain(error: Exception) -> None:
-    logging.getLogger("totemd.replica").error("the state machine could not give its state to a joiner", exc_info=error)

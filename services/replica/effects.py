@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ...ipc.errors import TotemdError
 from ...ipc.ids import Address, Guarantee
+from .errors import SnapshotFailed
 
 
 class Status(enum.Enum):
@@ -76,6 +77,13 @@ class TakeSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Complain:
+    """The state machine could not give its state, and why."""
+
+    error: SnapshotFailed
+
+
+@dataclass(frozen=True, slots=True)
 class Restore:
     """Replace the state."""
 
@@ -98,6 +106,6 @@ class Fail:
     error: TotemdError
 
 
-Effect = Send | DropUnsent | Apply | Release | Unknown | TellMembers | TakeSnapshot | Restore | Became | Fail
+Effect = Send | DropUnsent | Apply | Release | Unknown | TellMembers | TakeSnapshot | Complain | Restore | Became | Fail
 Snapshot = bytes | bytearray | memoryview | Iterable[bytes]
 """What a state machine's `snapshot` may return."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 from ...ipc.errors import InvalidArgument
-from ...ipc.ids import Address
+from ...ipc.ids import UINT64_MAX, Address
 from .effects import Snapshot
 from .errors import SnapshotFailed
 
@@ -46,14 +46,20 @@ class StateMachine(Protocol):
 class Machine:
     """A state machine with its optional parts filled in."""
 
-    def __init__(self, machine: StateMachine, complain: Callable[[Exception], None]) -> None:
-        """*complain* is told why a snapshot cannot be had."""
+    def __init__(self, machine: StateMachine) -> None:
+        """Look at what there is.
+
+        Raises:
+            InvalidArgument: it is no state machine.
+        """
         if not isinstance(machine, StateMachine):
             raise InvalidArgument(f"a state machine has apply, snapshot and restore; {type(machine).__name__} has not")
         self.machine = machine
-        self._complain = complain
-        self.snapshot_format: int = getattr(machine, "snapshot_format", 1)
-        self.accepts_formats: Iterable[int] = tuple(getattr(machine, "accepts_formats", (self.snapshot_format,)))
+        self.snapshot_format = _format(getattr(machine, "snapshot_format", 1))
+        accepted = getattr(machine, "accepts_formats", (self.snapshot_format,))
+        if not isinstance(accepted, Iterable):
+            raise InvalidArgument(f"accepts_formats holds the numbers of formats; it cannot be {accepted!r}")
+        self.accepts_formats = tuple(_format(each) for each in accepted)
         self._members_changed: Callable[[tuple[Address, ...]], None] | None = getattr(machine, "members_changed", None)
         self._summary: Callable[[], bytes] | None = getattr(machine, "summary", None)
         self._superseded: Callable[[], None] | None = getattr(machine, "superseded", None)
@@ -88,7 +94,6 @@ class Machine:
                     raise TypeError(f"a snapshot is bytes, or parts that are bytes, not {type(part).__name__}")
                 yield bytes(part)
         except Exception as error:
-            self._complain(error)
             raise SnapshotFailed(repr(error)) from error
 
     def restore(self, snapshot: bytes, replaces: bool) -> None:
@@ -96,6 +101,12 @@ class Machine:
         if replaces and self._superseded is not None:
             self._superseded()
         self.machine.restore(snapshot)
+
+
+def _format(given: object) -> int:
+    if not isinstance(given, int) or not 0 <= given <= UINT64_MAX:
+        raise InvalidArgument(f"the format of a snapshot is a whole number of 64 bits, at least 0, not {given!r}")
+    return given
 
 
 SUMMARY_BYTES_MAX = 4096

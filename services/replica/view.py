@@ -8,7 +8,7 @@ from ...ipc.errors import NotMember
 from ...ipc.ids import Address
 from .driver import Driver
 from .effects import Status
-from .machine import StateMachine
+from .machine import Machine, StateMachine
 
 
 class Place(Protocol):
@@ -23,6 +23,7 @@ class ReplicaView:
     """What a replica shows."""
 
     def __init__(self, machine: StateMachine) -> None:
+        self._checked = Machine(machine)  # Before the group is joined: from what is refused here nothing is left.
         self.machine = machine
         """For reading.  Changes go through `submit`."""
         self._driver: Driver | None = None

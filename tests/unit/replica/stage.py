@@ -18,6 +18,7 @@ from totemd.services.cpg.subscription import Subscription
 from totemd.services.replica.driver import Driver, Outcome
 from totemd.services.replica.effects import Status
 from totemd.services.replica.errors import OutcomeUnknown, Rejected
+from totemd.services.replica.machine import Machine
 from totemd.services.replica.policy import Policy
 
 GROUP = b"g"
@@ -76,7 +77,7 @@ class Actor(Member):
             self.journal = self.stage.machine()
             identity = self.stage.random.randbytes(16)
             address = Address(self.node.node_id, self.pid)
-            self.driver = Driver(self.journal, address, self.stage.policy, identity)
+            self.driver = Driver(Machine(self.journal), address, self.stage.policy, identity)
             self.send()
 
     @property

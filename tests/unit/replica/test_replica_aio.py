@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cpgkit import DEADLINE, Rig
 from machines import Counter
-from totemd import Address, NotMember, aio, replica
+from totemd import Address, InvalidArgument, NotMember, aio, replica
 from totemd.replica import Available, IncompatibleState, Majority, Rejected, Status, TransferFailed
 from totemd.services.replica.facade import Leader, Lock, Replica, ReplicatedDict
 
@@ -62,6 +62,20 @@ def test_a_late_one_is_given_the_state(pair: Rig) -> None:
             await two.active()
             assert counter.total == 41
             assert two.status is Status.ACTIVE
+
+    run(main())
+
+
+def test_what_is_no_state_machine_joins_nothing(pair: Rig) -> None:
+    wrong: Any = object()
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            connected = await client(stack, pair, 1)
+            with pytest.raises(InvalidArgument, match="apply, snapshot and restore"):
+                await Replica(connected, "none", wrong).start()
+            assert await connected.membership("none") == ()
+            await (await stack.enter_async_context(Replica(connected, "none", Counter()))).active()
 
     run(main())
 

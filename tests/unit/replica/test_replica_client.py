@@ -92,6 +92,28 @@ def test_a_command_is_bytes_like(pair: Rig, wrong: Any) -> None:
         assert counter.total == 4
 
 
+class Unnumbered(Counter):
+    snapshot_format = "one"
+
+
+class Uncounted(Counter):
+    accepts_formats = (1, -1)
+
+
+class Unlisted(Counter):
+    accepts_formats = 1
+
+
+@pytest.mark.parametrize("wrong", [object(), Unnumbered(), Uncounted(), Unlisted()])
+def test_what_is_no_state_machine_joins_nothing(pair: Rig, wrong: Any) -> None:
+    with pair.client(1) as client:
+        with pytest.raises(InvalidArgument, match=r"state machine|format"):
+            Replica(client, "b-none", wrong)
+        assert client.membership("b-none") == ()
+        with Replica(client, "b-none", Counter(), timeout=DEADLINE) as one:
+            one.active(DEADLINE)
+
+
 def test_what_the_state_machine_raises_is_raised(pair: Rig) -> None:
     class Broken(Counter):
         def apply(self, command: bytes) -> int:
