@@ -50,9 +50,9 @@ class Replica(ReplicaView):
         *on_status* is called with each change of the status, *on_members* with each of the group.
 
         Raises:
-            InvalidArgument: *machine* is no state machine.
+            InvalidArgument: *machine* is no state machine, or something is `async def`.
         """
-        super().__init__(machine)
+        super().__init__(machine, on_status, on_members)
         self._client = client
         self._name = group
         self._policy = policy

@@ -62,9 +62,9 @@ class Replica(ReplicaView):
 
         Raises:
             AlreadyMember, TimeoutError: as `Client.join`.
-            InvalidArgument: *machine* is no state machine; nothing was joined.
+            InvalidArgument: *machine* is no state machine, or something is `async def`; nothing was joined.
         """
-        super().__init__(machine)
+        super().__init__(machine, on_status, on_members)
         self._group: Group = client.join(group, timeout=timeout)
         self._place = self._group
         self._client = client

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ...ipc.errors import InvalidArgument
 from ...ipc.ids import Address
 from .effects import Status
+from .machine import require_plain
 from .turns import ENTRY_BITS, FENCE_MAX, Entry, Turns
 from .view import ReplicaView
 
@@ -25,6 +26,7 @@ class LineView(abc.ABC):
     def __init__(self, fence_above: int, on_leader: OnLeader | None = None) -> None:
         if not isinstance(fence_above, int) or not 0 <= fence_above <= FENCE_MAX:
             raise InvalidArgument(f"a fence is a whole number from 0 to {FENCE_MAX}, not {fence_above}")
+        require_plain("on_change", on_leader)
         self._turns = Turns(self._moved)
         self._fence_above = fence_above
         self._highest = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
@@ -50,10 +51,12 @@ class Machine:
         """Look at what there is.
 
         Raises:
-            InvalidArgument: it is no state machine.
+            InvalidArgument: it is no state machine, or one whose methods would have to be awaited.
         """
         if not isinstance(machine, StateMachine):
             raise InvalidArgument(f"a state machine has apply, snapshot and restore; {type(machine).__name__} has not")
+        for name in _CALLED:
+            require_plain(name, getattr(machine, name, None))
         self.machine = machine
         self.snapshot_format = _format(getattr(machine, "snapshot_format", 1))
         accepted = getattr(machine, "accepts_formats", (self.snapshot_format,))
@@ -103,6 +106,16 @@ class Machine:
         self.machine.restore(snapshot)
 
 
+def require_plain(name: str, function: object) -> None:
+    """What a replica calls it does not await.
+
+    Raises:
+        InvalidArgument: *function*, known to the program as *name*, is made by `async def` and would do nothing.
+    """
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidArgument(f"{name} is called and not awaited: make it with `def`, not with `async def`")
+
+
 def _format(given: object) -> int:
     if not isinstance(given, int) or not 0 <= given <= UINT64_MAX:
         raise InvalidArgument(f"the format of a snapshot is a whole number of 64 bits, at least 0, not {given!r}")
@@ -111,5 +124,7 @@ def _format(given: object) -> int:
 
 SUMMARY_BYTES_MAX = 4096
 """A summary travels with every answer to a census."""
+
+_CALLED = ("apply", "snapshot", "restore", "members_changed", "summary", "superseded")
 
 _BYTES = (bytes, bytearray, memoryview)

@@ -9,6 +9,7 @@ import msgspec
 
 from ...ipc.errors import InvalidArgument
 from .errors import Rejected
+from .machine import require_plain
 
 Key = str | int
 T = TypeVar("T")
@@ -120,6 +121,7 @@ class DictMachine:
     snapshot_format = 1
 
     def __init__(self, on_change: OnChange | None = None) -> None:
+        require_plain("on_change", on_change)
         self.values: dict[Key, bytes] = {}
         self._on_change = on_change
 

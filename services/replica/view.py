@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from ...ipc.errors import NotMember
 from ...ipc.ids import Address
-from .driver import Driver
+from .driver import Driver, OnMembers
 from .effects import Status
-from .machine import Machine, StateMachine
+from .machine import Machine, StateMachine, require_plain
 
 
 class Place(Protocol):
@@ -22,8 +23,13 @@ class Place(Protocol):
 class ReplicaView:
     """What a replica shows."""
 
-    def __init__(self, machine: StateMachine) -> None:
-        self._checked = Machine(machine)  # Before the group is joined: from what is refused here nothing is left.
+    def __init__(
+        self, machine: StateMachine, on_status: Callable[[Status], None] | None, on_members: OnMembers | None
+    ) -> None:
+        # Before the group is joined: what is refused here leaves nothing behind.
+        self._checked = Machine(machine)
+        require_plain("on_status", on_status)
+        require_plain("on_members", on_members)
         self.machine = machine
         """For reading.  Changes go through `submit`."""
         self._driver: Driver | None = None

@@ -1,0 +1,50 @@
+"""What is found out about a state machine before its replica does anything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from machines import Counter
+from totemd import InvalidArgument, aio, replica
+from totemd.replica import Available
+from totemd.services.replica.machine import Machine
+
+
+async def awaited(*_: object) -> None:
+    """What somebody writes who uses asyncio everywhere."""
+
+
+async def sent(*_: object) -> AsyncIterator[bytes]:
+    yield b""
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *((name, awaited) for name in ("apply", "snapshot", "restore", "members_changed", "summary", "superseded")),
+        ("snapshot", sent),
+    ],
+)
+def test_what_would_have_to_be_awaited_is_refused_by_its_name(name: str, method: Any) -> None:
+    wrong: Any = type("Wrong", (Counter,), {name: method})()
+    with pytest.raises(InvalidArgument, match=f"{name} is called and not awaited"):
+        Machine(wrong)
+    with pytest.raises(InvalidArgument, match=f"{name} is called and not awaited"):
+        replica.aio.Replica(aio.Client("/nowhere"), "wrong", wrong)
+
+
+@pytest.mark.parametrize("name", ["on_status", "on_members"])
+def test_a_callback_is_not_awaited_either(name: str) -> None:
+    wrong: dict[str, Any] = {name: awaited}
+    with pytest.raises(InvalidArgument, match=f"{name} is called and not awaited"):
+        replica.aio.Replica(aio.Client("/nowhere"), "wrong", Counter(), **wrong)
+
+
+def test_nor_is_that_of_a_building_block() -> None:
+    wrong: Any = awaited
+    with pytest.raises(InvalidArgument, match="on_change is called and not awaited"):
+        replica.aio.ReplicatedDict(aio.Client("/nowhere"), "wrong", on_change=wrong)
+    with pytest.raises(InvalidArgument, match="on_change is called and not awaited"):
+        replica.aio.Leader(aio.Client("/nowhere"), "wrong", Available(), on_change=wrong)
