@@ -359,8 +359,8 @@ class Core:
     def _expected_donor(self) -> set[Address]:
         if self.follower.incoming is not None:
             return {self.follower.incoming.donor}
-        waiting = self.roster.waiting.get(self.me)
-        return set() if waiting is None or waiting.served_by is None else {waiting.served_by}
+        donor = self.roster.expected_donor(self.me)
+        return set() if donor is None else {donor}
 
     # -- after every input
 

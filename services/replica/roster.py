@@ -86,6 +86,11 @@ class Roster:
             if each.served_by is None and self._donor_of(each.avoid) == donor
         )
 
+    def expected_donor(self, member: Address) -> Address | None:
+        """Who serves this member, or should begin to; None if it does not wait, or there is nobody."""
+        each = self.waiting.get(member)
+        return None if each is None else each.served_by or self._donor_of(each.avoid)
+
     def _donor_of(self, avoid: frozenset[Address]) -> Address | None:
         donors = [member for member in self.ranks if member not in avoid]
         return max(donors, key=lambda member: (self.ranks[member], member), default=None)

@@ -140,6 +140,24 @@ def test_a_donor_that_is_silent_is_passed_over() -> None:
     assert stage.actor(3).status is Status.ACTIVE
 
 
+def test_a_donor_that_never_begins_is_passed_over() -> None:
+    stage = Stage(3, Available())
+    stage.start(1)
+    stage.settle()
+    stage.start(2)
+    stage.settle()
+    stage.actor(1).propose()
+    stage.settle()
+    donor = stage.actor(2)
+    donor.take = donor.talk = lambda *_: False  # type: ignore[method-assign]
+    stage.start(3)
+    stage.settle()
+    stage.pass_time(4.0)
+    assert stage.actor(3).status is Status.RECEIVING, "the census has ended without it"
+    stage.pass_time(6.0)
+    assert stage.actor(3).status is Status.ACTIVE
+
+
 def test_a_person_may_begin_without_all_nodes() -> None:
     stage = Stage(3, Majority(3))
     stage.start(1, 2)
