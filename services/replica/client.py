@@ -190,7 +190,7 @@ class Replica(ReplicaView):
         for _ in self._follow(deadline):
             if condition():
                 return
-        raise TimeoutError(f"{otherwise} within {deadline.timeout} s (it is {self.status.value})")
+        raise TimeoutError(f"{otherwise} within {deadline.timeout} s ({self._plight})")
 
     def _follow(self, deadline: Deadline) -> Iterator[bool]:
         """Step by step until the time is over; each says whether there was an event.

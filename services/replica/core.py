@@ -33,6 +33,7 @@ from .messages import (
     Said,
     Standing,
     TakeCensus,
+    Unable,
     Want,
     decode,
     encode,
@@ -40,7 +41,8 @@ from .messages import (
 from .pending import Pending
 from .policy import Policy
 from .roster import Roster
-from .transfer import STALL_SECONDS, TRANSFER_ATTEMPTS_MAX, Incoming
+from .search import Search
+from .transfer import STALL_SECONDS, Incoming
 
 IDENTITY_BYTES = 16
 """Random bytes that make the names which a core gives its own."""
@@ -68,7 +70,6 @@ class Core:
         self.status = Status.JOINING
         self.strangers = 0
         """Messages that were no replica's."""
-        self._accepts = frozenset(accepts)
         self._summary = summary
         self._effects: list[Effect] = []
         self._identity = identity
@@ -80,10 +81,7 @@ class Core:
         self._census_due = False
         self._census_at: float | None = None
         self._stall_at: float | None = None
-        self._attempts = 0
-        self._unreadable: dict[Address, int] = {}
-        """Donors whose format this member does not accept, with that format."""
-        self._stalled: set[Address] = set()
+        self._search = Search(accepts)
         self.pending = Pending(me, self._say, policy)
         self._confirming = False
         self.follower = Follower(me, self.pending, self._effects.append, tells_members)
@@ -137,9 +135,7 @@ class Core:
             else:
                 self._ask()
         if self._stall_at is not None and self._stall_at <= now:
-            self._stalled.update(self._expected_donor())
-            if self.roster.ranks.keys() <= self._stalled | self._unreadable.keys():
-                self._stalled.clear()
+            self._search.silent(self._expected_donor(), self.roster.ranks)
             self._look_for_a_donor()
             self._stall_at = now + STALL_SECONDS
         self._settle(now)
@@ -147,6 +143,11 @@ class Core:
     def close(self) -> None:
         """The group was left."""
         self._become(Status.CLOSED)
+
+    @property
+    def troubles(self) -> str:
+        """What is in the way of having the state, for people; empty if nothing is."""
+        return self._search.troubles
 
     # -- events of the group
 
@@ -163,8 +164,7 @@ class Core:
         self.roster.remove(gone | came)
         self.donor.forget(gone | came)
         self.pending.gone(gone | came)
-        for member in gone | came:
-            self._unreadable.pop(member, None)
+        self._search.forget(gone | came)
         if self.follower.incoming is not None and self.follower.incoming.donor in gone:
             self.follower.incoming = None
         if gone:
@@ -208,9 +208,9 @@ class Core:
         match said:
             case Command() | Barrier():
                 if not self.follower.command(sender, said, self._surveyed and self.roster.is_active(sender)):
-                    self._overflowed()
-            case Chunk():
-                self._chunk(sender, said, now)
+                    self._want_unless(self._search.overflowed())
+            case Chunk() | Unable():
+                self._sent(sender, said, now)
             case Confirm():
                 self._confirmed(sender, said)
             case TakeCensus():
@@ -308,30 +308,25 @@ class Core:
         if sender == self.me:
             self.donor.cut(cut.transfer, receivers, self.follower.history if self.follower.live else None)
         elif self.me in receivers and not self.follower.live and self.follower.incoming is None:
-            if cut.snapshot_format in self._accepts:
+            if self._search.reads(sender, cut.snapshot_format):
                 self.follower.incoming = Incoming(sender, cut.transfer)
                 self._stall_at = now + STALL_SECONDS
             else:
-                self._unreadable[sender] = cut.snapshot_format
                 self._look_for_a_donor()
 
     def _look_for_a_donor(self) -> None:
-        ranks = self.roster.ranks.keys()
-        if ranks and ranks <= self._unreadable.keys():
-            offered = ", ".join(map(str, sorted({self._unreadable[member] for member in ranks})))
-            accepted = ", ".join(map(str, sorted(self._accepts)))
-            text = f"the replicas give snapshots in format {offered}; this state machine accepts {accepted}"
-            self._fail(IncompatibleState(text))
-        else:
-            self._want()
+        self._want_unless(self._search.failure(self.roster.ranks))
 
-    def _chunk(self, sender: Address, chunk: Chunk, now: float) -> None:
+    def _sent(self, donor: Address, said: Chunk | Unable, now: float) -> None:
         incoming = self.follower.incoming
-        if sender == self.me:
-            self.donor.returned(chunk.transfer)
-        elif incoming is not None and (incoming.donor, incoming.transfer) == (sender, chunk.transfer):
+        if donor == self.me:
+            self.donor.returned(said.transfer)
+        elif incoming is not None and (incoming.donor, incoming.transfer) == (donor, said.transfer):
             self._stall_at = now + STALL_SECONDS
-            if incoming.chunk(chunk):
+            if isinstance(said, Unable):
+                self._search.unable(donor, said.reason)
+                self._look_for_a_donor()
+            elif incoming.chunk(said):
                 self._restore_if_complete()
             else:
                 self._want()
@@ -340,27 +335,22 @@ class Core:
         incoming = self.follower.incoming
         if incoming is not None and incoming.complete and not self.follower.holding:
             self.follower.restore()
-            self._attempts = 0
+            self._search.restored()
             self._say(Ready(self._life))
 
-    def _overflowed(self) -> None:
-        self._attempts += 1
-        if self._attempts < TRANSFER_ATTEMPTS_MAX:
+    def _want_unless(self, failure: IncompatibleState | TransferFailed | None) -> None:
+        if failure is None:
             self._want()
         else:
-            text = f"more was written during each of {TRANSFER_ATTEMPTS_MAX} transfers of the state than a joiner keeps"
-            self._fail(TransferFailed(text))
+            self._fail(failure)
 
     def _want(self) -> None:
         self.follower.incoming = None
-        avoid = sorted((self._stalled | self._unreadable.keys()) & self.roster.ranks.keys())
-        self._say(Want(self._life, tuple(avoid)))
+        self._say(Want(self._life, self._search.avoid(self.roster.ranks)))
 
-    def _expected_donor(self) -> set[Address]:
-        if self.follower.incoming is not None:
-            return {self.follower.incoming.donor}
-        donor = self.roster.expected_donor(self.me)
-        return set() if donor is None else {donor}
+    def _expected_donor(self) -> Address | None:
+        incoming = self.follower.incoming
+        return self.roster.expected_donor(self.me) if incoming is None else incoming.donor
 
     # -- after every input
 
@@ -372,7 +362,7 @@ class Core:
         waits = self._surveyed and not self.follower.live and bool(self.roster.ranks)
         if not waits:
             self._stall_at = None
-            self._stalled.clear()
+            self._search.over()
         elif self._stall_at is None:
             self._stall_at = now + STALL_SECONDS
         if active and not self.follower.holding:

@@ -8,7 +8,7 @@ from ...ipc.ids import Address
 from .effects import Complain, Effect, TakeSnapshot
 from .errors import SnapshotFailed
 from .history import History
-from .messages import Cut, Said
+from .messages import REASON_CHARACTERS_MAX, Cut, Said, Unable
 from .roster import Roster
 from .transfer import Serving
 
@@ -85,8 +85,11 @@ class Donor:
             for chunk in next_chunks(serving):
                 self._say(chunk)
         except SnapshotFailed as failed:
-            self._serving = None  # The receivers notice that nothing comes, and ask another member.
+            self._serving = None
             self._emit(Complain(failed))
+            # What is no text by itself, like half a surrogate pair, is told as Python writes it.
+            reason = str(failed).encode(errors="backslashreplace").decode()
+            self._say(Unable(serving.transfer, reason[:REASON_CHARACTERS_MAX]))
             return
         if serving.finished:
             self._serving = None

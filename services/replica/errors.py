@@ -23,8 +23,8 @@ class OutcomeUnknown(OperationFailed):
 class SnapshotFailed(Exception):
     """Inside the package only: the state machine of a donor could not give its state, which is no fault of the donor.
 
-    Its transfer ends, its receivers ask another one, and the donor goes on: if one joiner could end all who have the
-    state, it would be the last one, with nothing.
+    Its transfer ends, its receivers are told and ask another one, and the donor goes on: if one joiner could end all
+    who have the state, it would be the last one, with nothing.
     """
 
 
@@ -33,4 +33,5 @@ class IncompatibleState(OperationFailed):
 
 
 class TransferFailed(OperationFailed):
-    """The state could not be had: more was written during each transfer than a joiner keeps."""
+    """The state could not be had: nobody who has it could give it, or more was written during each transfer than a
+    joiner keeps.  The text says which, and what the donors' state machines raised."""

@@ -19,6 +19,9 @@ HEADER_BYTES_MAX: Final = 512
 COMMAND_BYTES_MAX: Final = MESSAGE_BYTES_MAX - HEADER_BYTES_MAX
 """Largest command."""
 
+REASON_CHARACTERS_MAX: Final = 500
+"""Of what a state machine raised that could not give its state."""
+
 Where = tuple[NodeNumber, Annotated[int, msgspec.Meta(ge=0)]]
 """An address on the wire."""
 
@@ -110,7 +113,18 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=10):
     life: Sequence
 
 
-Said = Command | Barrier | Confirm | TakeCensus | Standing | Close | Want | Cut | Chunk | Ready
+class Unable(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """The sender's state machine could not give its state, and this transfer is over: ask somebody else.
+
+    It changes nothing but the receivers' patience.  Versions that do not know it drop it and wait for as long as for a
+    donor that is silent.
+    """
+
+    transfer: Mark
+    reason: Annotated[str, msgspec.Meta(max_length=REASON_CHARACTERS_MAX)]
+
+
+Said = Command | Barrier | Confirm | TakeCensus | Standing | Close | Want | Cut | Chunk | Ready | Unable
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Said] = msgspec.msgpack.Decoder(Said)

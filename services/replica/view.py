@@ -72,6 +72,12 @@ class ReplicaView:
         history = None if self._driver is None else self._driver.core.follower.history
         return 0 if history is None else history.applied
 
+    @property
+    def _plight(self) -> str:
+        """Where it stands and what is in its way, for the text of a TimeoutError."""
+        troubles = "" if self._driver is None else self._driver.core.troubles
+        return f"it is {self.status.value}" + (f"; {troubles}" if troubles else "")
+
     def _require_driver(self) -> Driver:
         if self._driver is None:
             raise NotMember("the replica has not joined its group: use it with `with` or `async with`")

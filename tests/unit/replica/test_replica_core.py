@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from stage import Journal, Stage
 from totemd.services.replica.effects import Status
+from totemd.services.replica.errors import TransferFailed
+from totemd.services.replica.messages import Unable
 from totemd.services.replica.policy import Available, Majority
 
 
@@ -183,6 +185,8 @@ class Broken(Journal):
             return "text"
         if self.how == "nothing":
             return None
+        if self.how == "well":
+            return super().snapshot()
         return self._torn()
 
     def _torn(self) -> Iterator[bytes]:
@@ -190,33 +194,75 @@ class Broken(Journal):
         raise MemoryError("too much")
 
 
-@pytest.mark.parametrize("how", ["at once", "in the middle", "no bytes", "nothing"])
+HOWS = pytest.mark.parametrize("how", ["at once", "in the middle", "no bytes", "nothing"])
+
+
+@HOWS
 def test_who_cannot_give_the_state_goes_on_and_another_gives_it(how: str, caplog: pytest.LogCaptureFixture) -> None:
-    machines: list[Journal] = [Journal(), Broken(how), Broken(how), Journal()]
-    stage = Stage(4, Available(), machine=lambda: machines.pop(0))
-    for node in (1, 2, 3):
-        stage.start(node)
-        stage.settle()
-        stage.pass_time(6.0)
+    stage = with_donors(Journal(), Broken(how), Broken(how))
     stage.actor(1).propose()
-    stage.settle()
     stage.start(4)
     stage.settle()
-    for _ in range(3):
-        stage.pass_time(6.0)
     assert [stage.actor(node).status for node in (1, 2, 3, 4)] == [Status.ACTIVE] * 4
     assert stage.entries()[0] == stage.entries()[3] != []
     assert "could not give its state" in caplog.text
 
 
-def test_where_nobody_can_give_the_state_nobody_is_active_without_it() -> None:
-    machines: list[Journal] = [Broken("at once"), Journal()]
-    stage = Stage(2, Available(), machine=lambda: machines.pop(0))
-    stage.start(1)
-    stage.settle()
+@HOWS
+def test_where_nobody_can_give_the_state_a_joiner_is_told_why(how: str) -> None:
+    stage = with_donors(Broken(how))
     stage.actor(1).propose()
     stage.settle()
     stage.start(2)
-    for _ in range(5):
-        stage.pass_time(6.0)
-    assert [stage.actor(node).status for node in (1, 2)] == [Status.ACTIVE, Status.RECEIVING]
+    stage.settle()
+    assert [stage.actor(node).status for node in (1, 2)] == [Status.ACTIVE, Status.CLOSED]
+    driver = stage.actor(2).driver
+    assert driver is not None
+    with pytest.raises(TransferFailed, match=r"process 7 of node 1 could not: (Memory|Type)Error\("):
+        driver.require_open()
+
+
+def test_a_donor_that_cannot_say_so_is_passed_over_as_one_that_is_silent() -> None:
+    """An earlier version: it does not know the message."""
+    stage = with_donors(Journal(), Broken("at once"))
+    old = stage.actor(2).driver
+    assert old is not None
+    say = old.core.donor._say
+    old.core.donor._say = lambda said: None if isinstance(said, Unable) else say(said)
+    stage.start(3)
+    stage.settle()
+    assert stage.actor(3).status is Status.RECEIVING
+    stage.pass_time(6.0)
+    assert stage.actor(3).status is Status.ACTIVE
+
+
+def test_all_are_asked_again_after_one_that_is_silent() -> None:
+    """What one of them could not do may have been a matter of the moment."""
+    moody = Broken("at once")
+    stage = with_donors(Journal(), moody)
+    stage.actor(1).propose()
+    stage.settle()
+    silent = stage.actor(1)
+    silent.take = silent.talk = lambda *_: False  # type: ignore[method-assign]
+    stage.start(3)
+    stage.settle()
+    stage.pass_time(3.5)  # The census goes on without the silent one.
+    driver = stage.actor(3).driver
+    assert driver is not None and stage.actor(3).status is Status.RECEIVING
+    assert "node 2 could not: MemoryError" in driver.core.troubles
+    moody.how = "well"
+    stage.pass_time(6.0)
+    assert stage.actor(3).status is Status.ACTIVE
+    assert driver.core.troubles == ""
+
+
+def with_donors(*machines: Journal) -> Stage:
+    """Each is active on its node, the first the oldest; one node more is free."""
+    given = [*machines, Journal()]
+    stage = Stage(len(given), Available(), machine=lambda: given.pop(0))
+    for node in range(1, len(given)):
+        stage.start(node)
+        stage.settle()
+        for _ in range(3):
+            stage.pass_time(6.0)
+    return stage
