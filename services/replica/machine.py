@@ -78,8 +78,15 @@ class Machine:
             self._members_changed(members)
 
     def summary(self) -> bytes:
-        """What it says of its state; at most `SUMMARY_BYTES_MAX`."""
-        summary = b"" if self._summary is None else self._summary()
+        """What it says of its state.
+
+        Raises:
+            InvalidArgument: it is no bytes, or more than `SUMMARY_BYTES_MAX`; and whatever the state machine raises.
+        """
+        given = b"" if self._summary is None else self._summary()
+        if not isinstance(given, _BYTES):
+            raise InvalidArgument(f"a summary is bytes, not {type(given).__name__}; encode it first")
+        summary = bytes(given)
         if len(summary) > SUMMARY_BYTES_MAX:
             raise InvalidArgument(f"a summary has at most {SUMMARY_BYTES_MAX} bytes; this one has {len(summary)}")
         return summary

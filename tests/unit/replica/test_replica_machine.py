@@ -9,7 +9,7 @@ import pytest
 from machines import Counter
 from totemd import InvalidArgument, aio, replica
 from totemd.replica import Available
-from totemd.services.replica.machine import Machine
+from totemd.services.replica.machine import SUMMARY_BYTES_MAX, Machine
 
 
 async def awaited(*_: object) -> None:
@@ -33,6 +33,26 @@ def test_what_would_have_to_be_awaited_is_refused_by_its_name(name: str, method:
         Machine(wrong)
     with pytest.raises(InvalidArgument, match=f"{name} is called and not awaited"):
         replica.aio.Replica(aio.Client("/nowhere"), "wrong", wrong)
+
+
+class Summed(Counter):
+    """Says of its state what a test chooses."""
+
+    given: Any = b""
+
+    def summary(self) -> Any:
+        return self.given
+
+
+def test_a_summary_is_bytes() -> None:
+    """Anything else is no message of a replica for those who get it, and its sender would be waited for."""
+    summed = Summed()
+    machine = Machine(summed)
+    for summed.given in (b"yes", bytearray(b"yes"), memoryview(b"yes")):
+        assert machine.summary() == b"yes" and isinstance(machine.summary(), bytes)
+    for summed.given in ("yes", None, 3, bytes(SUMMARY_BYTES_MAX + 1)):
+        with pytest.raises(InvalidArgument, match="a summary"):
+            machine.summary()
 
 
 @pytest.mark.parametrize("name", ["on_status", "on_members"])
