@@ -180,12 +180,22 @@ class Driver:
             case DropUnsent():
                 self.outgoing.clear()
             case Became(status):
-                if self._on_status is not None:
-                    self._on_status(status)
+                self._became(status)
             case Fail(reason):
                 self.error = reason
             case _:
                 assert_never(effect)
+
+    def _became(self, status: Status) -> None:
+        if self._on_status is None:
+            return
+        try:
+            self._on_status(status)
+        except Exception:
+            if status is not Status.CLOSED:
+                raise
+            # It ends nothing any more: who waits is told what ended the replica, and the group is left.
+            _LOG.exception("on_status raised when it was told that the replica is closed")
 
     def _apply(self, payload: bytes, ticket: int | None) -> None:
         try:

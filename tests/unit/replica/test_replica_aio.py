@@ -98,6 +98,31 @@ def test_what_the_state_machine_raises_ends_the_replica(pair: Rig) -> None:
     run(main())
 
 
+def test_what_a_callback_raises_at_the_end_leaves_nobody_without_an_answer(
+    pair: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Counter):
+        def apply(self, command: bytes) -> int:
+            raise ZeroDivisionError(command)
+
+    def refuse_the_end(status: Status) -> None:
+        if status is Status.CLOSED:
+            raise LookupError("the end")
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            connected = await client(stack, pair, 1)
+            one = await Replica(connected, "end", Broken(), on_status=refuse_the_end).start()
+            with pytest.raises(ZeroDivisionError):
+                async with asyncio.timeout(DEADLINE):
+                    await one.submit(b"1")
+            await one.close()
+            assert await connected.membership("end") == ()
+
+    run(main())
+    assert "LookupError: the end" in caplog.text
+
+
 def test_a_state_of_another_format_is_refused(pair: Rig) -> None:
     class Later(Counter):
         snapshot_format = 2

@@ -125,6 +125,33 @@ def test_what_the_state_machine_raises_is_raised(pair: Rig) -> None:
         assert one.status is Status.CLOSED
 
 
+def refuse_the_end(status: Status) -> None:
+    if status is Status.CLOSED:
+        raise LookupError("the end")
+
+
+def test_what_a_callback_raises_at_the_end_keeps_nobody_in_the_group(
+    pair: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pair.client(1) as first:
+        one = Replica(first, "b-end", Counter(), on_status=refuse_the_end)
+        one.active(DEADLINE)
+        one.close()
+        assert first.membership("b-end") == ()
+    assert "LookupError: the end" in caplog.text
+
+
+def test_what_a_callback_raises_at_the_end_hides_nothing(pair: Rig) -> None:
+    class Broken(Counter):
+        def apply(self, command: bytes) -> int:
+            raise ZeroDivisionError(command)
+
+    with pair.client(1) as first, Replica(first, "b-hides", Broken(), on_status=refuse_the_end) as one:
+        with pytest.raises(ZeroDivisionError):
+            one.submit(b"1", DEADLINE)
+        assert first.membership("b-hides") == ()
+
+
 def test_a_dictionary(pair: Rig) -> None:
     with pair.client(1) as client, ReplicatedDict(client, "b-dict", timeout=DEADLINE) as settings:
         settings["colour"] = "blue"
