@@ -156,10 +156,13 @@ class Replica(ReplicaView):
         return self._group.fileno()
 
     def close(self) -> None:
-        """Leave the group."""
-        self._driver.close()
-        with contextlib.suppress(TimeoutError, TotemdError):
-            self._group.__exit__(None, None, None)
+        """Leave the group.
+
+        Raises:
+            RuntimeError: called from what the replica calls; it goes on.
+        """
+        self._require_outside()
+        self._end(None)
 
     def __enter__(self) -> Replica:
         return self
@@ -228,7 +231,7 @@ class Replica(ReplicaView):
             self._tick()
             return False
         except TotemdError as ended:
-            self._driver.close(ended)
+            self._end(ended)
             raise
         self._guarded(lambda: self._driver.event(event, time.monotonic()))
         self._send()
@@ -241,18 +244,28 @@ class Replica(ReplicaView):
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """What the state machine raises ends the replica, and is raised."""
-        done, self.is_applying = False, True
+        self.is_applying = True
         try:
             act()
-            done = True
+        except BaseException as error:
+            self._end(error if isinstance(error, Exception) else None)
+            raise
         finally:
             self.is_applying = False
             self._collect()
-            if not done:
-                self.close()
         if self._driver.core.status is Status.CLOSED:
             with contextlib.suppress(TimeoutError, TotemdError):
                 self._group.leave(timeout=0.0)
+
+    def _end(self, error: Exception | None) -> None:
+        """The callbacks that are told of it cannot use the replica either."""
+        self.is_applying = True
+        try:
+            self._driver.close(error)
+        finally:
+            self.is_applying = False
+            with contextlib.suppress(TimeoutError, TotemdError):
+                self._group.__exit__(None, None, None)
 
     def _clock(self) -> float | None:
         deadline = self._driver.core.next_deadline()

@@ -123,6 +123,8 @@ def test_what_the_state_machine_raises_is_raised(pair: Rig) -> None:
         with pytest.raises(ZeroDivisionError):
             one.submit(b"1", DEADLINE)
         assert one.status is Status.CLOSED
+        with pytest.raises(ZeroDivisionError):
+            one.submit(b"1", DEADLINE)
 
 
 def refuse_the_end(status: Status) -> None:
@@ -139,6 +141,23 @@ def test_what_a_callback_raises_at_the_end_keeps_nobody_in_the_group(
         one.close()
         assert first.membership("b-end") == ()
     assert "LookupError: the end" in caplog.text
+
+
+def test_a_callback_that_is_told_of_the_end_cannot_use_the_replica(pair: Rig) -> None:
+    refused: list[str] = []
+
+    def use(status: Status) -> None:
+        if status is Status.CLOSED:
+            for use in (one.close, one.process, lambda: one.submit(b"1")):
+                with pytest.raises(RuntimeError) as caught:
+                    use()
+                refused.append(str(caught.value))
+
+    with pair.client(1) as first, Replica(first, "b-told", Counter(), on_status=use) as one:
+        one.active(DEADLINE)
+        one.close()
+        assert first.membership("b-told") == ()
+    assert len(refused) == 3 and "cannot be used by what it calls" in refused[0]
 
 
 def test_what_a_callback_raises_at_the_end_hides_nothing(pair: Rig) -> None:

@@ -284,6 +284,8 @@ def test_what_a_replica_calls_cannot_use_it(pair: Rig) -> None:
                 other.replica.post(b"")
             with pytest.raises(RuntimeError, match="cannot be used by what it calls"):
                 other.replica.begin()
+            with pytest.raises(RuntimeError, match="cannot be used by what it calls"):
+                other.close()
 
         other["one"] = 1
         other["two"] = 2
