@@ -198,12 +198,16 @@ class Lock(_Line, LockView):
 
     @contextlib.contextmanager
     def held(self, timeout: float | None = None) -> Iterator[int]:
-        """`with lock.held() as fence`: acquire within *timeout* seconds, and release at the end."""
+        """`with lock.held() as fence`: acquire within *timeout* seconds, and release at the end.
+
+        That it is released is waited for as long again at most; it will be, in any case.
+        """
         fence = self.acquire(timeout)
         try:
             yield fence
         finally:
-            self.release()
+            with contextlib.suppress(TimeoutError):
+                self.release(timeout)
 
     def _withdraw(self, entry: Entry) -> None:
         """Leave the line without waiting for it; if the replica has ended, it has left already."""

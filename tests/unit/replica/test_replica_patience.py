@@ -8,7 +8,7 @@ import pytest
 from busygroup import SILENT, BusyClient
 from cpgkit import DEADLINE
 from machines import Counter
-from totemd.replica import Available, Lock, Majority, Replica, Status
+from totemd.replica import Available, Lock, Majority, Replica, ReplicatedDict, Status
 from totemd.services.replica import client as replica_client
 from totemd.services.replica import core
 
@@ -56,6 +56,46 @@ def test_what_is_there_answers_a_wait_without_time(busy: Any) -> None:
     with Replica(busy, "busy", Counter()) as one:
         one.active(DEADLINE)
         assert one.submit(b"3", 0.0) == 3
+
+
+WRITES: list[Any] = [
+    lambda shared, **limit: shared.pop("k", **limit),
+    lambda shared, **limit: shared.setdefault("k", 1, **limit),
+    lambda shared, **limit: shared.compare_and_set("k", 1, 2, **limit),
+    lambda shared, **limit: shared.add("k", **limit),
+    lambda shared, **limit: shared.clear(**limit),
+    lambda shared, **limit: shared.sync(**limit),
+]
+
+OPERATORS: list[Any] = [
+    lambda shared: shared.__setitem__("k", 1),
+    lambda shared: shared.__delitem__("k"),
+    lambda shared: shared.update(timeout=5),
+    lambda shared: shared.popitem(),
+]
+
+
+def test_a_dictionary_does_not_wait_for_ever(busy: Any) -> None:
+    with ReplicatedDict(busy, "busy", timeout=DEADLINE) as shared:
+        shared["k"] = 1
+        busy.group.loses = True
+        for write in WRITES:
+            with pytest.raises(TimeoutError, match=r"not answered within 0\.01 s"):
+                write(shared, timeout=0.01)
+        shared.default_timeout = 0.02
+        for write in (*OPERATORS, *WRITES):
+            with pytest.raises(TimeoutError, match=r"not answered within 0\.02 s"):
+                write(shared)
+    with ReplicatedDict(BusyClient(), "busy", default_timeout=0.03) as shared:  # type: ignore[arg-type]
+        assert shared.default_timeout == 0.03
+        shared.update(timeout=5)
+        assert shared == {"timeout": 5}
+
+
+def test_the_end_of_a_block_waits_for_no_longer_than_its_beginning(busy: Any) -> None:
+    with Lock(busy, "busy", Available(), timeout=DEADLINE) as lock, lock.held(0.5):
+        busy.group.loses = True
+    assert busy.group.is_left
 
 
 @pytest.mark.parametrize("timeout", [0.0, 0.05])
