@@ -7,9 +7,9 @@ from typing import Any
 
 from ..cpg.aio import Client
 from .aio import Replica
-from .blocks import replacement
 from .driver import OnMembers
-from .mapping import MISSING, Add, Clear, Delete, DictMachine, DictView, Key, OnChange, Set, encode, raw
+from .edits import adding, clearing, deleting, replacing, setting
+from .mapping import MISSING, DictMachine, DictView, Key, OnChange
 from .policy import Policy
 
 
@@ -39,11 +39,11 @@ class ReplicatedDict(DictView):
 
     async def set(self, key: Key, value: Any) -> None:
         """Give the key a value."""
-        await self.replica.submit(encode(Set({key: raw(value)})))
+        await self.replica.submit(setting({key: value}))
 
     async def update(self, *others: Any, **more: Any) -> None:
         """Set several keys in one step."""
-        await self.replica.submit(encode(Set({key: raw(value) for key, value in dict(*others, **more).items()})))
+        await self.replica.submit(setting(dict(*others, **more)))
 
     async def delete(self, key: Key) -> None:
         """Take the key out.
@@ -55,7 +55,7 @@ class ReplicatedDict(DictView):
 
     async def pop(self, key: Key, default: Any = MISSING) -> Any:
         """Take the key out; of several who do so, one gets the value."""
-        value = await self.replica.submit(encode(Delete(key)))
+        value = await self.replica.submit(deleting(key))
         if value is not MISSING:
             return value
         if default is MISSING:
@@ -67,12 +67,12 @@ class ReplicatedDict(DictView):
 
         Returns whether it was.
         """
-        was_expected, _ = await self.replica.submit(replacement(key, expected, value))
+        was_expected, _ = await self.replica.submit(replacing(key, expected, value))
         return bool(was_expected)
 
     async def setdefault(self, key: Key, default: Any = None) -> Any:
         """The value of the key; if it has none, give it this one."""
-        is_new, before = await self.replica.submit(replacement(key, MISSING, default))
+        is_new, before = await self.replica.submit(replacing(key, MISSING, default))
         return default if is_new else before
 
     async def add(self, key: Key, amount: int | float = 1) -> int | float:
@@ -80,13 +80,14 @@ class ReplicatedDict(DictView):
 
         Raises:
             Rejected: the value is no number, or the sum has more than 64 bits.
+            InvalidArgument: the amount is no number, or has more than 64 bits; nothing was sent.
         """
-        total: int | float = await self.replica.submit(encode(Add(key, amount)))
+        total: int | float = await self.replica.submit(adding(key, amount))
         return total
 
     async def clear(self) -> None:
         """Take all keys out."""
-        await self.replica.submit(encode(Clear()))
+        await self.replica.submit(clearing())
 
     async def sync(self) -> None:
         """Wait until everything that was acknowledged to anybody before is here."""

@@ -10,7 +10,8 @@ from ...ipc.deadline import Deadline
 from ..cpg.client import Client
 from .client import Replica
 from .driver import OnMembers
-from .mapping import MISSING, Add, Clear, Delete, DictMachine, DictView, Key, OnChange, Replace, Set, encode, raw
+from .edits import adding, clearing, deleting, replacing, setting
+from .mapping import MISSING, DictMachine, DictView, Key, OnChange
 from .policy import Policy
 
 
@@ -21,10 +22,10 @@ class ReplicatedDict(DictView, MutableMapping[Key, Any]):
     with totemd.Client() as client, totemd.replica.ReplicatedDict(client, "settings") as settings:
         settings["colour"] = "blue"
     ```
-    Keys are `str` or `int`, values whatever msgpack holds.  A write returns when it has been applied here; a
-    read shows what was applied here, after `sync` everything that was acknowledged to anybody.  Raises as
-    `Replica.submit` does: TimeoutError if it is not certain in time, and may still be done.  Others' changes are taken
-    in while a method runs: call `replica.process` regularly.
+    Keys are `str` or `int`, values whatever msgpack holds; InvalidArgument says what that is, before anything is sent.
+    A write returns when it has been applied here; a read shows what was applied here, after `sync` everything that was
+    acknowledged to anybody.  Raises as `Replica.submit` does: TimeoutError if it is not certain in time, and may still
+    be done.  Others' changes are taken in while a method runs: call `replica.process` regularly.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class ReplicatedDict(DictView, MutableMapping[Key, Any]):
             raise
 
     def __setitem__(self, key: Key, value: Any) -> None:
-        self._submit(encode(Set({key: raw(value)})))
+        self._submit(setting({key: value}))
 
     def __delitem__(self, key: Key) -> None:
         self.pop(key)
@@ -66,7 +67,7 @@ class ReplicatedDict(DictView, MutableMapping[Key, Any]):
 
     def pop(self, key: Key, default: Any = MISSING, *, timeout: float | None = None) -> Any:
         """Take the key out; of several who do so, one gets the value."""
-        value = self._submit(encode(Delete(key)), timeout)
+        value = self._submit(deleting(key), timeout)
         if value is not MISSING:
             return value
         if default is MISSING:
@@ -75,11 +76,11 @@ class ReplicatedDict(DictView, MutableMapping[Key, Any]):
 
     def update(self, *others: Any, **more: Any) -> None:
         """Set several keys in one step.  A `timeout=` would be one of them: see `default_timeout`."""
-        self._submit(encode(Set({key: raw(value) for key, value in dict(*others, **more).items()})))
+        self._submit(setting(dict(*others, **more)))
 
     def setdefault(self, key: Key, default: Any = None, *, timeout: float | None = None) -> Any:
         """The value of the key; if it has none, give it this one."""
-        is_new, before = self._submit(replacement(key, MISSING, default), timeout)
+        is_new, before = self._submit(replacing(key, MISSING, default), timeout)
         return default if is_new else before
 
     def compare_and_set(self, key: Key, expected: Any, value: Any, *, timeout: float | None = None) -> bool:
@@ -87,7 +88,7 @@ class ReplicatedDict(DictView, MutableMapping[Key, Any]):
 
         Returns whether it was.
         """
-        was_expected, _ = self._submit(replacement(key, expected, value), timeout)
+        was_expected, _ = self._submit(replacing(key, expected, value), timeout)
         return bool(was_expected)
 
     def add(self, key: Key, amount: int | float = 1, *, timeout: float | None = None) -> int | float:
@@ -95,13 +96,14 @@ class ReplicatedDict(DictView, MutableMapping[Key, Any]):
 
         Raises:
             Rejected: the value is no number, or the sum has more than 64 bits.
+            InvalidArgument: the amount is no number, or has more than 64 bits; nothing was sent.
         """
-        total: int | float = self._submit(encode(Add(key, amount)), timeout)
+        total: int | float = self._submit(adding(key, amount), timeout)
         return total
 
     def clear(self, *, timeout: float | None = None) -> None:
         """Take all keys out."""
-        self._submit(encode(Clear()), timeout)
+        self._submit(clearing(), timeout)
 
     def sync(self, timeout: float | None = None) -> None:
         """Wait until everything that was acknowledged to anybody before is here."""
@@ -121,9 +123,3 @@ class ReplicatedDict(DictView, MutableMapping[Key, Any]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def replacement(key: Key, expected: Any, value: Any) -> bytes:
-    """The command of `compare_and_set`."""
-    old, new = (None if each is MISSING else bytes(raw(each)) for each in (expected, value))
-    return encode(Replace(key, old, new))

@@ -62,6 +62,12 @@ and so would differ between replicas."""
 NUMBERS: Final = range(-(2**63), 2**64)
 """The whole numbers that msgpack holds."""
 
+WHOLE_NUMBER: Final = f"a whole number from {NUMBERS.start} to {NUMBERS.stop - 1}"
+"""What error texts call one of them."""
+
+TEXT: Final = "text that can be written as UTF-8"
+"""What they call a `str` without halves of surrogate pairs."""
+
 _ENCODER = msgspec.msgpack.Encoder()
 _COMMANDS = msgspec.msgpack.Decoder(Set | Delete | Clear | Replace | Add)
 _VALUES = msgspec.msgpack.Decoder()
@@ -73,14 +79,18 @@ def raw(value: Any) -> msgspec.Raw:
     """A value as it travels.
 
     Raises:
-        TypeError: msgpack cannot hold it.
-        InvalidArgument: nested too deeply, or something that cannot be read back.
+        TypeError: of a class that msgpack has nothing for.
+        InvalidArgument: nested too deeply, a number or text that msgpack cannot hold, or something that cannot be
+            read back.
     """
     try:
         encoded = _ENCODER.encode(value)
         is_too_deep = _nesting(_VALUES.decode(encoded)) > NESTING_MAX
     except RecursionError:
         is_too_deep = True
+    except (OverflowError, UnicodeEncodeError) as error:
+        what = f"None, a bool, {WHOLE_NUMBER}, a float, {TEXT}, bytes, or lists and dictionaries of these"
+        raise InvalidArgument(f"a value is {what}: {error}") from None
     except msgspec.MsgspecError as error:
         raise InvalidArgument(f"what is written of the value cannot be read back: {error}") from None
     if is_too_deep:

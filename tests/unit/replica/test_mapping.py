@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import sys
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from totemd.ipc.errors import InvalidArgument
 from totemd.replica import MISSING, Rejected
-from totemd.services.replica.blocks import replacement
+from totemd.services.replica.edits import adding, clearing, deleting, replacing, setting
 from totemd.services.replica.mapping import NESTING_MAX, Add, Clear, Delete, DictMachine, Replace, Set, encode, raw
 
 
@@ -114,7 +115,7 @@ def test_what_is_expected_is_a_value_and_not_its_bytes(present: Any, expected: A
     machine = DictMachine()
     if present is not MISSING:
         machine.apply(encode(Set({"k": raw(present)})))
-    was_expected, _ = machine.apply(replacement("k", expected, "new"))
+    was_expected, _ = machine.apply(replacing("k", expected, "new"))
     assert was_expected is matches and (machine.get("k") == "new") is matches
 
 
@@ -149,6 +150,45 @@ def test_how_deep_a_value_may_be_does_not_depend_on_how_deep_the_calls_are() -> 
 def test_a_value_that_could_not_be_read_back_is_refused_before_it_is_sent() -> None:
     with pytest.raises(InvalidArgument, match="cannot be read back"):
         raw({Pair(1, 2): "its key becomes a dictionary"})
+
+
+class Number(enum.IntEnum):
+    SEVEN = 7
+
+
+@pytest.mark.parametrize("value", [2**70, -(2**63) - 1, "\udc80", [{"\udc80": 1}], {2**64: 1}])
+def test_a_value_that_msgpack_cannot_hold_is_refused_with_what_it_can(value: Any) -> None:
+    for build in (lambda: setting({"k": value}), lambda: replacing("k", value, 1), lambda: replacing("k", 1, value)):
+        with pytest.raises(InvalidArgument, match="a value is None, a bool, a whole number from -9223372036854775808"):
+            build()
+
+
+@pytest.mark.parametrize("key", [2**64, -(2**63) - 1, "\udc80", 1.5, None, True, b"k", (1, 2)])
+def test_a_key_is_text_or_a_number(key: Any) -> None:
+    for build in (
+        lambda: setting({key: 1}),
+        lambda: deleting(key),
+        lambda: replacing(key, 1, 2),
+        lambda: adding(key, 1),
+    ):
+        with pytest.raises(InvalidArgument, match="a key is text that can be written as UTF-8, or a whole number"):
+            build()
+
+
+@pytest.mark.parametrize("amount", [2**70, -(2**70), "1", None, True])
+def test_an_amount_is_a_number(amount: Any) -> None:
+    with pytest.raises(InvalidArgument, match="an amount is a float, or a whole number"):
+        adding("k", amount)
+
+
+@pytest.mark.parametrize("key", [2**64 - 1, -(2**63), Number.SEVEN, "", "k"])
+def test_what_is_not_refused_is_done(key: Any) -> None:
+    machine = DictMachine()
+    machine.apply(setting({key: 1}))
+    assert machine.apply(adding(key, 2)) == 3
+    assert machine.apply(replacing(key, 3, 4)) == (True, 3)
+    assert machine.apply(deleting(key)) == 4
+    machine.apply(clearing())
 
 
 def test_a_replica_that_cannot_decode_what_others_can_ends() -> None:
