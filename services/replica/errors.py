@@ -29,7 +29,8 @@ class SnapshotFailed(Exception):
 
 
 class IncompatibleState(OperationFailed):
-    """No replica of the group can give a snapshot in a format that this state machine accepts."""
+    """No replica of the group can give a snapshot that this state machine accepts: theirs have another format, or the
+    group shares something else, a dictionary where this is a lock."""
 
 
 class TransferFailed(OperationFailed):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from ...ipc.errors import InvalidArgument
+import msgspec
+
+from ...ipc.errors import InvalidArgument, MalformedMessage
 from ...ipc.ids import UINT64_MAX, Address
+from ...ipc.strict import decode_strictly
 from .effects import Snapshot
-from .errors import SnapshotFailed
+from .errors import IncompatibleState, SnapshotFailed
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -111,6 +116,18 @@ class Machine:
         if replaces and self._superseded is not None:
             self._superseded()
         self.machine.restore(snapshot)
+
+
+def read_state(decoder: msgspec.msgpack.Decoder[T], snapshot: bytes, what: str) -> T:
+    """The state in a snapshot, for `restore` of the state machines that come with the package.
+
+    Raises:
+        IncompatibleState: the group shares something else than *what* this member is.
+    """
+    try:
+        return decode_strictly(decoder, snapshot, f"what this group shares is not the state of a {what}")
+    except MalformedMessage as error:
+        raise IncompatibleState(str(error)) from None
 
 
 def require_plain(name: str, function: object) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from ...ipc.errors import InvalidArgument
 from .errors import Rejected
-from .machine import require_plain
+from .machine import read_state, require_plain
 
 Key = str | int
 T = TypeVar("T")
@@ -169,8 +169,13 @@ class DictMachine:
         return _ENCODER.encode(list(self.values.items()))
 
     def restore(self, snapshot: bytes) -> None:
-        """Take the items over; differences are told as changes."""
-        before, self.values = self.values, dict(_SNAPSHOT.decode(snapshot))
+        """Take the items over; differences are told as changes.
+
+        Raises:
+            IncompatibleState: these are no items of a dictionary.
+        """
+        items = read_state(_SNAPSHOT, snapshot, "dictionary")
+        before, self.values = self.values, dict(items)
         if self._on_change is not None:
             for key in [*(key for key in before if key not in self.values), *self.values]:
                 if before.get(key) != self.values.get(key):

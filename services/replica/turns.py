@@ -12,6 +12,7 @@ from ...ipc.errors import MalformedMessage
 from ...ipc.ids import Address
 from ...ipc.strict import decode_strictly
 from .errors import Rejected
+from .machine import read_state
 
 Entry = tuple[int, int, int]
 """Node, pid and a number drawn by chance: the next process with that pid must not take over the turn of this one."""
@@ -83,8 +84,12 @@ class Turns:
         return _ENCODER.encode((self.fence, self.line))
 
     def restore(self, snapshot: bytes) -> None:
-        """Take both over."""
-        self.fence, self.line = _SNAPSHOT.decode(snapshot)
+        """Take both over.
+
+        Raises:
+            IncompatibleState: they are not there.
+        """
+        self.fence, self.line = read_state(_SNAPSHOT, snapshot, "lock or a leader")
         self._on_change()
 
     def _pass(self, seen: int) -> None:

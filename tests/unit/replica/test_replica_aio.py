@@ -140,6 +140,20 @@ def test_a_state_of_another_format_is_refused(pair: Rig) -> None:
     run(main())
 
 
+def test_a_lock_has_no_place_in_the_group_of_a_dictionary(pair: Rig) -> None:
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            shared = await stack.enter_async_context(ReplicatedDict(await client(stack, pair, 1), "mixed"))
+            await shared.set("k", 1)
+            with pytest.raises(IncompatibleState, match="not the state of a lock"):
+                async with Lock(await client(stack, pair, 2), "mixed", Available()):
+                    pass
+            await until(lambda: len(shared.replica.members) == 1)
+            assert await shared.add("k") == 2
+
+    run(main())
+
+
 def test_a_closed_replica_says_so(pair: Rig) -> None:
     async def main() -> None:
         async with AsyncExitStack() as stack:

@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 from machines import Counter
 from totemd import InvalidArgument, aio, replica
-from totemd.replica import Available
+from totemd.replica import Available, IncompatibleState
+from totemd.services.replica.edits import setting
 from totemd.services.replica.machine import SUMMARY_BYTES_MAX, Machine
+from totemd.services.replica.mapping import DictMachine
+from totemd.services.replica.turns import Ask, Turns
+from totemd.services.replica.turns import encode as ask
 
 
 async def awaited(*_: object) -> None:
@@ -53,6 +57,20 @@ def test_a_summary_is_bytes() -> None:
     for summed.given in ("yes", None, 3, bytes(SUMMARY_BYTES_MAX + 1)):
         with pytest.raises(InvalidArgument, match="a summary"):
             machine.summary()
+
+
+def test_a_state_of_something_else_is_refused() -> None:
+    line, full, counter = Turns(), DictMachine(), Counter()
+    line.apply(ask(Ask((1, 7, 3))))
+    full.apply(setting({"one": 1, "two": 2}))
+    foreign = (counter.snapshot(), b"", b"\xc1")
+    for snapshot in (DictMachine().snapshot(), full.snapshot(), *foreign):
+        with pytest.raises(IncompatibleState, match="not the state of a lock or a leader"):
+            line.restore(snapshot)
+    for snapshot in (Turns().snapshot(), line.snapshot(), *foreign):
+        with pytest.raises(IncompatibleState, match="not the state of a dictionary"):
+            full.restore(snapshot)
+    assert (line.line, dict(full.values).keys()) == ([(1, 7, 3)], {"one", "two"}), "nothing was taken over"
 
 
 @pytest.mark.parametrize("name", ["on_status", "on_members"])
