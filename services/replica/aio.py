@@ -90,12 +90,15 @@ class Replica(ReplicaView):
         """Wait until this replica has the state and may work.
 
         Raises:
-            TimeoutError: not within *timeout* seconds.
+            TimeoutError: not within *timeout* seconds; the text says where it stands, and what is in its way.
             IncompatibleState, TransferFailed, or whatever ended the replica.
         """
         driver = self._require_driver()
-        async with within(timeout):
-            await self._settled.wait()
+        try:
+            async with within(timeout):
+                await self._settled.wait()
+        except TimeoutError:
+            raise self._late("the replica did not become active", timeout) from None
         driver.require_open()
 
     async def closed(self) -> None:

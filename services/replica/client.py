@@ -94,7 +94,7 @@ class Replica(ReplicaView):
         """Wait until this replica has the state and may work.
 
         Raises:
-            TimeoutError: not within *timeout* seconds.
+            TimeoutError: not within *timeout* seconds; the text says where it stands, and what is in its way.
             And as `process`.
         """
         self._until(lambda: self.status is Status.ACTIVE, Deadline(timeout), "the replica did not become active")
@@ -193,7 +193,7 @@ class Replica(ReplicaView):
         for _ in self._follow(deadline):
             if condition():
                 return
-        raise TimeoutError(f"{otherwise} within {deadline.timeout} s ({self._plight})")
+        raise self._late(otherwise, deadline.timeout)
 
     def _follow(self, deadline: Deadline) -> Iterator[bool]:
         """Step by step until the time is over; each says whether there was an event.

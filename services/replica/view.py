@@ -72,11 +72,11 @@ class ReplicaView:
         history = None if self._driver is None else self._driver.core.follower.history
         return 0 if history is None else history.applied
 
-    @property
-    def _plight(self) -> str:
-        """Where it stands and what is in its way, for the text of a TimeoutError."""
+    def _late(self, otherwise: str, timeout: float | None) -> TimeoutError:
+        """What a wait raises whose time is over."""
         troubles = "" if self._driver is None else self._driver.core.troubles
-        return f"it is {self.status.value}" + (f"; {troubles}" if troubles else "")
+        plight = f"it is {self.status.value}" + (f"; {troubles}" if troubles else "")
+        return TimeoutError(f"{otherwise} within {timeout} s ({plight})")
 
     def _require_driver(self) -> Driver:
         if self._driver is None:
