@@ -73,9 +73,12 @@ types: install $(BIN)/.test-needs
 test: lint types
 	$(BIN)/pytest -q -n $(PYTEST_WORKERS) --dist loadgroup
 
+# What is no number would make an empty range.
+last_seed = $(or $(shell test '$($(1))' -gt 0 2>/dev/null && echo $$(($($(1)) - 1))),$(error $(1)=$($(1)): a number of seeds is expected, 1 or more))
+
 # In pieces: what was run with the sources as they are is not run again, so it may be ended and begun at any time.
 sim: install
-	$(BIN)/python tests/sim/run.py --seeds 0..$$(($(SEEDS) - 1)) --jobs $(JOBS) --progress .sim/progress.jsonl \
+	$(BIN)/python tests/sim/run.py --seeds 0..$(call last_seed,SEEDS) --jobs $(JOBS) --progress .sim/progress.jsonl \
 		$(if $(SIM_MINUTES),--minutes $(SIM_MINUTES))
 
 chaos: install

@@ -19,14 +19,21 @@ from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sim"))
 
 from kit.command import SAM_RUN, environment
 from kit.witness import Run, complaints, last_run, runs
+from simcluster.arguments import number, whole
 from totemd.sam.cluster.timing import Timing
 from totemd.testing import Cluster, NotInTime, wait_until
 
 WITNESSED = Path(__file__).resolve().parents[1] / "integration" / "kit" / "witnessed.py"
 YIELD_MS = 500
+MINUTES_MIN = 0.1
+NODES_MIN, NODES_MAX = 3, 32
+"""With fewer there is no quorum without one of them."""
+
+TOKEN_MS_MIN, TOKEN_MS_MAX = 100, 600_000
 STARTS_SECONDS = 1.0
 """What an interpreter may take to start and write its first line on a busy machine; comes on top of the bound."""
 
@@ -198,10 +205,10 @@ class Session:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--minutes", type=float, default=15.0)
-    parser.add_argument("--nodes", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--token", type=int, default=1000, help="token timeout in ms")
+    parser.add_argument("--minutes", type=number(MINUTES_MIN), default=15.0)
+    parser.add_argument("--nodes", type=whole(NODES_MIN, NODES_MAX), default=5)
+    parser.add_argument("--seed", type=whole(0), default=1)
+    parser.add_argument("--token", type=whole(TOKEN_MS_MIN, TOKEN_MS_MAX), default=1000, help="token timeout in ms")
     given = parser.parse_args(arguments)
     with ExitStack() as ending:
         session = Session(given.nodes, given.seed, given.token, ending)

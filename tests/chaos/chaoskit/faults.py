@@ -80,6 +80,9 @@ FINALE_SECONDS = 5.0
 """The last fault is one of these and lasts until the end, with nothing beside it: long enough for rings to form that
 do not hold everybody, so that there is something to be made whole."""
 
+SECONDS_MIN = 6.0
+"""Shortest schedule: a moment of faults, and the last one."""
+
 RESTARTS_MAX, RESTARTS_SECONDS = 4, 40.0
 """Children that are killed on one node in this time: with more, an executive gives up as it should."""
 
@@ -118,7 +121,12 @@ def schedule(
 
     At most one of the faults of processes befalls a node at a time, and at most one of each kind of the network's
     lasts at a time.  The last fault lasts until the end and has nothing beside it (see `FINALE`).
+
+    Raises:
+        ValueError: fewer than `SECONDS_MIN` seconds, or no nodes.
     """
+    if seconds < SECONDS_MIN or not nodes:
+        raise ValueError(f"a schedule needs nodes, and {SECONDS_MIN:g} s or more; not {nodes!r} and {seconds:g} s")
     # A string seeds the same on every version and under every PYTHONHASHSEED.
     return _Draw(random.Random(f"chaos {seed}"), nodes, [kind for kind in Kind if kind in kinds]).until(seconds)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaoskit.actor import TICK_SECONDS, Actor
-from chaoskit.faults import Kind, schedule
+from chaoskit.faults import SECONDS_MIN, Kind, schedule
 from chaoskit.judge import configurations, judge
 from chaoskit.members import Members
 from chaoskit.memory import GROWTH_MAX, Memory
@@ -121,6 +121,13 @@ class Session:
         Raises:
             AssertionError: the cluster did not become whole in time, or a member broke; `directory` is kept.
         """
+        try:
+            return self._run()
+        finally:
+            with contextlib.suppress(OSError):
+                self.directory.rmdir()  # only if it is empty: nothing has come of the run
+
+    def _run(self) -> Report:
         for name in remove_leftovers():
             self._say(f"removed what an earlier run had left: {name}")
         with Namespaces(self._options.nodes, one_by_one=True) as network:
@@ -184,7 +191,7 @@ class Session:
         if Kind.DELAY not in kinds:
             self._say("this kernel has no netem: nothing will be delayed")
         left, number = self._options.seconds, 0
-        while left > 0:
+        while left >= SECONDS_MIN:  # what is left at last may be too short for a round of its own
             faults = schedule(
                 f"{self._options.seed}/{number}", min(left, self._options.round_seconds), list(cluster.nodes), kinds
             )

@@ -18,6 +18,9 @@ from simcluster.violation import Violation
 LINE_LENGTH_MAX = 400
 """Longer lines are cut: a frame's body says little."""
 
+JOBS_MAX = 512
+"""Processes; more is a mistyped number."""
+
 CHUNK = 4
 """Seeds that a worker takes at a time."""
 

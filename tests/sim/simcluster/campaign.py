@@ -43,6 +43,12 @@ class Piece(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Date and time, UTC."""
 
 
+BEGINNING = b'{"sources":"'
+"""How a piece begins as JSON."""
+
+EXPECTED = "a line for each piece that was run is expected"
+
+
 class BadProgress(Exception):
     """The progress file holds something else."""
 
@@ -79,27 +85,39 @@ def read(path: Path) -> list[Piece]:
     """
     if not path.exists():
         return []
-    lines = path.read_bytes().split(b"\n")
+    lines, _ = _lines(path, path.read_bytes())
     pieces = []
-    for number, line in enumerate(lines[:-1], 1):
+    for number, line in enumerate(lines, 1):
         try:
             pieces.append(msgspec.json.decode(line, type=Piece))
         except msgspec.MsgspecError as problem:
-            raise BadProgress(f"{path}:{number}: {problem}; a line for each piece that was run is expected") from None
+            raise BadProgress(f"{path}:{number}: {problem}; {EXPECTED}") from None
     return pieces
 
 
 def append(path: Path, piece: Piece) -> None:
-    """Write down, durably, that a piece was run."""
+    """Write down, durably, that a piece was run.
+
+    Raises:
+        BadProgress: the file ends with something else than a piece, whole or cut off; it is left as it is.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
         file.seek(0)
         content = file.read()
-        if not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
+        _, rest = _lines(path, content)
+        file.truncate(len(content) - len(rest))
         file.write(msgspec.json.encode(piece) + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _lines(path: Path, content: bytes) -> tuple[list[bytes], bytes]:
+    """The lines, and what is left of one that was cut off as it was written: nothing else may be taken for that."""
+    *lines, rest = content.split(b"\n")
+    if not (rest.startswith(BEGINNING) or BEGINNING.startswith(rest)):
+        raise BadProgress(f"{path}:{len(lines) + 1}: neither ends nor begins as a line of it does; {EXPECTED}")
+    return lines, rest
 
 
 def gaps(first: int, last: int, done: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -125,8 +143,11 @@ def run(path: Path, seeds: tuple[int, int], kind: Kind, jobs: int, minutes: floa
 
     Raises:
         BadProgress: the file is no progress file.
+        OSError: it cannot be read or written, which is found out before anything is run.
     """
     sources, here = fingerprint(), commit()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.open("ab").close()
     before = [piece for piece in read(path) if _counts(piece, kind, sources)]
     missing = list(cut(gaps(*seeds, ((piece.first, piece.last) for piece in before)), PIECE))
     wanted = seeds[1] - seeds[0] + 1
@@ -158,8 +179,14 @@ def run(path: Path, seeds: tuple[int, int], kind: Kind, jobs: int, minutes: floa
 
 
 def told(path: Path) -> Iterator[str]:
-    """What a progress file says, for each state of the sources and kind of run, in the order in which they were run."""
+    """What a progress file says, for each state of the sources and kind of run, in the order in which they were run.
+
+    Raises:
+        BadProgress: it is none.
+        OSError: it cannot be read, or there is no such file.
+    """
     now = fingerprint()
+    path.stat()
     kinds: dict[tuple[str, str, tuple[int, int]], list[Piece]] = {}
     for piece in read(path):
         kinds.setdefault((piece.sources, piece.profile, piece.nodes), []).append(piece)

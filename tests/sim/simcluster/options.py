@@ -12,6 +12,8 @@ from simcluster.chance import Chance
 from totemd.executive.totem.core.parameters import RingParameters
 
 NODES_LOW, NODES_HIGH = 3, 5
+NODES_MAX = 64
+"""Nodes of one run: twice what is ever drawn; what a run takes grows with their square, and more."""
 
 TOKEN = 0.4
 """Token timeout in seconds; the others follow from it as in a real configuration (docs/totem.md §3)."""

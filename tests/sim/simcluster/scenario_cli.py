@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from simcluster import scenario_text
+from simcluster.arguments import whole
 from simcluster.mutants import MUTANTS
 from simcluster.mutants_report import measure, report_text
 from simcluster.options import derive
@@ -18,13 +19,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = [mutant.name for mutant in MUTANTS]
     group = parser.add_argument_group("scenarios, shrinking and mutants")
     group.add_argument("--shrink", action="store_true", help="reduce the failing --seed to a short scenario")
-    group.add_argument("--runs", type=int, default=RUNS_MAX, metavar="N", help="runs that --shrink may take")
+    group.add_argument("--runs", type=whole(1), default=RUNS_MAX, metavar="N", help="runs that --shrink may take")
     group.add_argument("--mutant", choices=names, metavar="NAME", help="run --seed or --shrink with this mistake")
     group.add_argument("-o", "--output", type=Path, metavar="FILE", help="where --shrink and --mutants write")
     group.add_argument("--scenario", type=Path, nargs="+", metavar="FILE", help="run scenario files")
     group.add_argument("--record", action="store_true", help="write what comes out into the --scenario files")
     group.add_argument(
-        "--mutants", type=int, metavar="SEEDS", help="measure which mistakes are caught in so many seeds, and by what"
+        "--mutants",
+        type=whole(1),
+        metavar="SEEDS",
+        help="measure which mistakes are caught in so many seeds, and by what",
     )
 
 
