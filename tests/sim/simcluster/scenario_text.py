@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from simcluster.faults import PlannedFault
+from simcluster.mutants import MUTANTS
 from simcluster.options import Options
 from simcluster.scenario import PLAIN_GROUPS, Golden, Request, Scenario, Script, plain
+from simcluster.scenario_rules import NODES, SECONDS, SEED, Rule, fault_problem, option_problem, options_problem
 from simcluster.scenario_values import InvalidValue, fault_text, option, option_text, parse_fault
 
 GROUPS = tuple(
@@ -32,6 +34,9 @@ GROUPS = tuple(
 
 OWN_LINES = frozenset({"seed", "nodes", "profile", "fault_seconds", *GROUPS})
 """Options that `run` lines do not set."""
+
+PER_NODE = frozenset({"node_id"})
+"""Options of the ring that each node has for itself."""
 
 
 class ScenarioError(Exception):
@@ -47,10 +52,13 @@ class _Reading:
     title: list[str] = field(default_factory=list)
     words: dict[str, str] = field(default_factory=dict)
     """Lines that may come once: nodes, seed, seconds, mutant, expect."""
+    lines: dict[str, int] = field(default_factory=dict)
+    """Where those are."""
     settings: list[tuple[int, str, str, str]] = field(default_factory=list)
     """(line, group, name, value)"""
-    faults: list[PlannedFault] = field(default_factory=list)
-    requests: list[Request] = field(default_factory=list)
+    faults: list[tuple[int, PlannedFault]] = field(default_factory=list)
+    requests: list[tuple[int, Request]] = field(default_factory=list)
+    """Both with their lines."""
     reaches: list[str] = field(default_factory=list)
     stories: list[str] = field(default_factory=list)
 
@@ -65,7 +73,12 @@ def load(path: Path) -> Scenario:
         ScenarioError: it is not one.
         OSError: it cannot be read.
     """
-    return parse(path.read_text(encoding="utf-8"), str(path))
+    content = path.read_bytes()
+    try:
+        return parse(content.decode(), str(path))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ScenarioError(f"{path}:{line}: bytes that are no text; a scenario is written in UTF-8") from None
 
 
 def parse(text: str, name: str = "scenario") -> Scenario:
@@ -96,7 +109,7 @@ def _line(reading: _Reading, word: str, rest: str) -> None:
                 reading.fail(f"a second '{word}' line")
             if not rest:
                 reading.fail(f"'{word}' what?")
-            reading.words[word] = rest
+            reading.words[word], reading.lines[word] = rest, reading.line
         case _ if word == "run" or word in GROUPS:
             reading.settings.extend((reading.line, word, *_assignment(reading, text)) for text in rest.split())
         case "at":
@@ -120,10 +133,10 @@ def _assignment(reading: _Reading, text: str) -> tuple[str, str]:
 def _event(reading: _Reading, when: str, what: str) -> None:
     time = _number(reading, when, float, "a time in seconds", 0.0)
     if what.startswith("submit "):
-        reading.requests.append(_request(reading, time, what.split()[1:]))
+        reading.requests.append((reading.line, _request(reading, time, what.split()[1:])))
         return
     try:
-        reading.faults.append(PlannedFault(len(reading.faults), time, parse_fault(what)))
+        reading.faults.append((reading.line, PlannedFault(len(reading.faults), time, parse_fault(what))))
     except InvalidValue as problem:
         reading.fail(str(problem))
 
@@ -137,6 +150,15 @@ def _request(reading: _Reading, time: float, words: list[str]) -> Request:
         reading.fail(usage)
     node = _number(reading, given["node"], int, "a node number", 1)
     return Request(time, node, _number(reading, given["bytes"], int, "a number of bytes", 1), words[2] == "safe")
+
+
+def _word(reading: _Reading, word: str, kind: type[Any], what: str, rule: Rule) -> Any:
+    """The number in a line that comes once."""
+    reading.line = reading.lines[word]
+    value = _number(reading, reading.words[word], kind, what, 0)
+    if not rule.holds(value):
+        reading.fail(f"'{value}' is not {what} {rule.accepts}")
+    return value
 
 
 def _number(reading: _Reading, text: str, kind: type[Any], what: str, least: float) -> Any:
@@ -153,43 +175,73 @@ def _scenario(reading: _Reading) -> Scenario:
     for word in ("nodes", "seconds"):
         if word not in reading.words:
             reading.fail(f"no '{word}' line")
-    nodes = _number(reading, reading.words["nodes"], int, "a number of nodes", 1)
-    seed = _number(reading, reading.words.get("seed", "0"), int, "a seed", 0)
-    seconds = _number(reading, reading.words["seconds"], float, "a number of seconds", 0.0)
+    nodes = _word(reading, "nodes", int, "a number of nodes", NODES)
+    seed = _word(reading, "seed", int, "a seed", SEED) if "seed" in reading.words else 0
+    seconds = _word(reading, "seconds", float, "a number of seconds", SECONDS)
     options = replace(_set(reading, plain(seed, nodes)), fault_seconds=seconds)
-    latest = max((*(fault.time for fault in reading.faults), *(each.time for each in reading.requests)), default=0.0)
-    if latest > seconds:
-        reading.fail(f"something happens at {latest}, but the faults end after {seconds} seconds")
-    if any(request.node > nodes for request in reading.requests):
-        reading.fail(f"a node submits that is none of the {nodes}")
-    verdict = reading.words.get("expect", "sound").split()
-    if (verdict == ["sound"]) is ("mutant" in reading.words):
-        reading.fail("expect sound, or a mutant and the properties that it violates")
+    _check(reading, options)
     return Scenario(
-        Script(options, tuple(reading.faults), tuple(reading.requests)),
+        Script(options, tuple(fault for _, fault in reading.faults), tuple(each for _, each in reading.requests)),
         tuple(reading.title),
         reading.words.get("mutant", ""),
         tuple(reading.reaches),
-        Golden(() if verdict == ["sound"] else tuple(verdict), tuple(reading.stories)),
+        Golden(_verdict(reading), tuple(reading.stories)),
     )
 
 
+def _check(reading: _Reading, options: Options) -> None:
+    """What happens must be possible in a run with these options."""
+    times = [(line, fault.time) for line, fault in reading.faults]
+    for line, time in (*times, *((line, request.time) for line, request in reading.requests)):
+        if time > options.fault_seconds:
+            reading.fail(f"something happens at {time}, but the faults end after {options.fault_seconds} seconds", line)
+    for line, planned in reading.faults:
+        if problem := fault_problem(planned.fault, options):
+            reading.fail(problem, line)
+    for line, request in reading.requests:
+        if request.node > options.nodes:
+            reading.fail(f"a node submits that is none of the {options.nodes}", line)
+        if request.size > options.ring.submission_bytes_max:
+            reading.fail(f"{request.size} bytes; a submission has {options.ring.submission_bytes_max} at most", line)
+
+
+def _verdict(reading: _Reading) -> tuple[str, ...]:
+    mutant, verdict = reading.words.get("mutant"), tuple(reading.words.get("expect", "sound").split())
+    known = [each.name for each in MUTANTS]
+    if mutant is not None and mutant not in known:
+        reading.fail(f"no mutant is called '{mutant}'; there are {', '.join(known)}", reading.lines["mutant"])
+    if (verdict == ("sound",)) is (mutant is not None):
+        reading.fail("expect sound, or a mutant and the properties that it violates", reading.lines.get("expect"))
+    return () if verdict == ("sound",) else verdict
+
+
 def _set(reading: _Reading, options: Options) -> Options:
+    given: set[tuple[str, str]] = set()
     for line, group, name, text in reading.settings:
         target: Any = options if group == "run" else getattr(options, group) or PLAIN_GROUPS
         known = _settable(target)
         if name not in known:
             reading.fail(f"{group} has no '{name}'; it has {', '.join(known)}", line)
+        if (group, name) in given:
+            reading.fail(f"{group} {name} is given twice", line)
+        given.add((group, name))
         try:
-            target = replace(target, **{name: option(text, getattr(target, name))})
-        except InvalidValue as problem:
+            value = option(text, getattr(target, name))
+        except InvalidValue as invalid:
+            reading.fail(f"{name}: {invalid}", line)
+        if problem := option_problem(group, name, value):
             reading.fail(f"{name}: {problem}", line)
+        target = replace(target, **{name: value})
         options = target if group == "run" else replace(options, **{group: target})
+    if problem := options_problem(options):
+        lines = (line for line, group, name, _ in reading.settings if group == "groups" or name == "exchange")
+        reading.fail(problem, next(lines))
     return options
 
 
 def _settable(group: Any) -> list[str]:
-    return [each.name for each in fields(group) if not isinstance(group, Options) or each.name not in OWN_LINES]
+    fixed = OWN_LINES if isinstance(group, Options) else PER_NODE
+    return [each.name for each in fields(group) if each.name not in fixed]
 
 
 def text(scenario: Scenario) -> str:

@@ -15,6 +15,13 @@ from simcluster.faults import Fault
 FAULTS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Fault)}
 """By name: what can go wrong."""
 
+SHOWN_MAX = 200
+"""Characters of a text that an error repeats."""
+
+
+UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
+"""What Python's parser raises for texts that are none, among them those that are nested too deeply."""
+
 
 class InvalidValue(Exception):
     """The text is no value of the kind that is wanted; the message says which would be."""
@@ -34,7 +41,7 @@ def option(text: str, like: Any) -> Any:
         return text == "yes"
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except UNREADABLE:
         value = MISSING
     kind = float if isinstance(like, float) and type(value) is int else type(like)
     if not isinstance(value, (int, float)) if isinstance(like, float) else type(value) is not type(like):
@@ -56,12 +63,11 @@ def parse_fault(text: str) -> Fault:
         InvalidValue: it is none, or one of its fields is missing, unknown or of another type.
     """
     try:
-        tree = ast.parse(text, mode="eval").body
-    except SyntaxError as error:
-        raise InvalidValue(
-            f"'{text}': {error.msg}; expected: at TIME submit … or at TIME FAULT(FIELD=VALUE, …)"
-        ) from None
-    value = _value(tree)
+        value = _value(ast.parse(text, mode="eval").body)
+    except UNREADABLE as error:
+        why = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deeply"
+        shown = text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
+        raise InvalidValue(f"'{shown}': {why}; expected: at TIME submit … or at TIME FAULT(FIELD=VALUE, …)") from None
     if not is_dataclass(value):
         raise InvalidValue(f"'{text}' is no fault; there are {', '.join(sorted(FAULTS))}")
     return value  # type: ignore[return-value]  # `_value` makes dataclasses of FAULTS only
@@ -70,6 +76,9 @@ def parse_fault(text: str) -> Fault:
 def _value(tree: ast.expr) -> object:
     match tree:
         case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
+            given = [str(each.arg) for each in keywords]
+            if twice := [each for each in given if given.count(each) > 1]:
+                raise InvalidValue(f"{name}: {twice[0]} is given twice")
             return _fault(name, {str(each.arg): _value(each.value) for each in keywords})
         case ast.Tuple(elts=elements):
             return tuple(_value(element) for element in elements)

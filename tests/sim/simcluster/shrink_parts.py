@@ -102,14 +102,14 @@ def _without(fault: Fault, node: int) -> Fault | None:
             return Crash(tuple(_moved(other, node) for other, _ in left), tuple(d for _, d in left)) if left else None
         case Partition(groups):
             others = [tuple(_moved(other, node) for other in group if other != node) for group in groups]
-            return Partition(tuple(group for group in others if group))
+            return Partition(tuple(group for group in others if group)) if any(others) else None
         case Several(faults):
             kept = [inner for each in faults if (inner := _without(each, node)) is not None]
             return Several(tuple(kept)) if kept else None
     changes: dict[str, Any] = {}
     for each in fields(fault):
         value = getattr(fault, each.name)
-        if each.name in {"node", "ring_of"}:
+        if each.name in {"node", "ring_of", "at", "about"}:
             if value == node:
                 return None
             changes[each.name] = _moved(value, node)
