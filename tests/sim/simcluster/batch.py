@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.pool import Pool
+from itertools import islice
 
 from simcluster.cluster import Cluster, Outcome
 from simcluster.options import NODES_HIGH, NODES_LOW, Options, derive
@@ -23,6 +27,8 @@ JOBS_MAX = 512
 
 CHUNK = 4
 """Seeds that a worker takes at a time."""
+
+_PR_SET_PDEATHSIG = 1
 
 
 class Result:
@@ -87,18 +93,65 @@ class Tally:
 
 
 @contextmanager
-def workers(jobs: int) -> Iterator[Pool]:
-    """Processes that simulate."""
-    with multiprocessing.get_context("spawn").Pool(jobs, initializer=_prepare) as pool:
-        yield pool
+def workers(jobs: int) -> Iterator[Workers]:
+    """Processes that simulate.  They end with the block: at once, if it is left by an exception."""
+    before = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=_prepare) as pool:
+        try:
+            yield Workers(pool, jobs)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - before:
+                process.terminate()
+            raise
 
 
-def run_range(pool: Pool, first: int, last: int, kind: Kind) -> Tally:
-    """Run these seeds, both ends included; whatever fails is printed at once."""
+class Workers:
+    """Runs seeds in a pool, so many chunks of them at a time as it has processes, so that it is known which ones."""
+
+    def __init__(self, pool: Executor, jobs: int) -> None:
+        self._pool, self._jobs = pool, jobs
+
+    def results(self, first: int, last: int, kind: Kind) -> Iterator[Result]:
+        """What comes of these seeds, in any order.
+
+        Raises:
+            WorkerDied: a process has ended before its seeds had.
+        """
+        chunks = (range(start, min(start + CHUNK, last + 1)) for start in range(first, last + 1, CHUNK))
+        under_way: dict[Future[list[Result]], range] = {}
+        while True:
+            try:
+                for chunk in islice(chunks, self._jobs - len(under_way)):
+                    under_way[self._pool.submit(_simulate, chunk, kind)] = chunk
+                if not under_way:
+                    return
+                for done in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    yield from done.result()
+                    del under_way[done]
+            except BrokenProcessPool:
+                raise WorkerDied(tuple(sorted(under_way.values(), key=lambda chunk: chunk.start))) from None
+
+
+class WorkerDied(Exception):
+    """A process was killed, as the kernel does that has no memory left; says which seeds were under way."""
+
+    def __init__(self, chunks: tuple[range, ...]) -> None:
+        seeds = ", ".join(f"{chunk[0]}..{chunk[-1]}" for chunk in chunks) or "none"
+        super().__init__(f"a worker process was killed, or has crashed; seeds that were under way: {seeds}")
+        self.chunks = chunks
+
+
+def run_range(pool: Workers, first: int, last: int, kind: Kind) -> Tally:
+    """Run these seeds, both ends included; whatever fails is printed at once.
+
+    Raises:
+        WorkerDied: not all of them were run.
+    """
     began = time.monotonic()
     tally = Tally()
-    tasks = ((seed, kind) for seed in range(first, last + 1))
-    for result in pool.imap_unordered(_simulate, tasks, chunksize=CHUNK):
+    for result in pool.results(first, last, kind):
         tally.add(result)
         if result.violations:
             print(complaint(result, kind), flush=True)
@@ -139,14 +192,20 @@ def ways_to_look(options: Options, nodes: tuple[int, int]) -> tuple[str, str]:
 
 
 def _prepare() -> None:
-    """What is there now stays; what a run leaves behind is collected when it is over, not while it goes on."""
+    """What is there now stays; what a run leaves behind is collected when it is over, not while it goes on.
+
+    Ctrl-C is for the parent, which ends its workers; should it be killed, they go with it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     gc.collect()
     gc.freeze()
     gc.disable()
 
 
-def _simulate(task: tuple[int, Kind]) -> Result:
-    seed, kind = task
-    result = Result(Cluster(derive(seed, kind.profile, kind.nodes)).run())
-    gc.collect()
-    return result
+def _simulate(seeds: range, kind: Kind) -> list[Result]:
+    results = []
+    for seed in seeds:
+        results.append(Result(Cluster(derive(seed, kind.profile, kind.nodes)).run()))
+        gc.collect()
+    return results

@@ -143,6 +143,7 @@ def run(path: Path, seeds: tuple[int, int], kind: Kind, jobs: int, minutes: floa
 
     Raises:
         BadProgress: the file is no progress file.
+        WorkerDied: a process was killed; the pieces before this one are in the file.
         OSError: it cannot be read or written, which is found out before anything is run.
     """
     sources, here = fingerprint(), commit()

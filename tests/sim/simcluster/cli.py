@@ -8,7 +8,17 @@ from pathlib import Path
 
 from simcluster import campaign, scenario_cli
 from simcluster.arguments import number, span, whole
-from simcluster.batch import JOBS_MAX, LINE_LENGTH_MAX, Kind, Result, run_range, summary, ways_to_look, workers
+from simcluster.batch import (
+    JOBS_MAX,
+    LINE_LENGTH_MAX,
+    Kind,
+    Result,
+    WorkerDied,
+    run_range,
+    summary,
+    ways_to_look,
+    workers,
+)
 from simcluster.checker import explain
 from simcluster.cluster import Cluster, Outcome
 from simcluster.coverage import missing, table
@@ -144,7 +154,7 @@ def _many(chosen: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0: no violation; 1: at least one; 2: nothing to run with."""
+    """Exit code 0: no violation; 1: at least one; 2: not everything was run."""
     chosen = parse(arguments)
     code = scenario_cli.dispatch(chosen)
     if code is not None:
@@ -155,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.progress is not None:
             print("\n".join(campaign.told(chosen.progress)))
             return 0
-    except (campaign.BadProgress, OSError) as problem:
+    except (campaign.BadProgress, WorkerDied, OSError) as problem:
         print(problem)
         return 2
     options = derive(chosen.seed or 0, chosen.profile, chosen.nodes)
