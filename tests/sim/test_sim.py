@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,10 @@ from simcluster.cli import main
 from simcluster.cluster import Cluster
 from simcluster.coverage import REQUIRED
 from simcluster.fault_plan import plan
+from simcluster.faults import PlannedFault
+from simcluster.faults_local import StepWallClock
 from simcluster.options import NODES_HIGH, NODES_LOW, NODES_OF, PROFILES, derive
+from simcluster.trace import Trace
 
 SEEDS = int(os.environ.get("TOTEMD_SIM_SEEDS", "500"))
 """About three minutes on one core; the workers share them."""
@@ -139,15 +143,26 @@ def test_looking_closer_does_not_change_the_run() -> None:
     assert str(plan(options)[0]) in printed
 
 
-def test_a_fault_that_is_left_out_changes_no_other() -> None:
-    options = derive(9)
-    everything, without = plan(options), 3
-    outcome = Cluster(options, without=(without,)).run()
-    assert not outcome.violations
-    assert everything == plan(options)
-    assert outcome.coverage[f"fault.{type(everything[without].fault).__name__}"] < sum(
-        type(planned.fault) is type(everything[without].fault) for planned in everything
-    )
+def struck(seed: int, without: Collection[int] = ()) -> dict[int, tuple[float, str]]:
+    """What really went wrong in a run, and when: by the index of the fault."""
+    cluster = Cluster(derive(seed), trace=Trace(keep_lines=True), without=without)
+    assert not cluster.run().violations
+    happened = [(time, text) for time, text in cluster.trace.lines if text.startswith("fault ")]
+    return {int(text.split()[1]): (time, text) for time, text in happened}
+
+
+@pytest.mark.parametrize("seed", [9, 12])
+def test_a_fault_that_is_left_out_changes_no_other(seed: int) -> None:
+    everything = struck(seed)
+    assert everything == {fault.index: (fault.time, str(fault)) for fault in plan(derive(seed)) if is_told(fault)}
+    for without in (next(iter(everything)), sorted(everything)[len(everything) // 2], max(everything)):
+        left = {index: happened for index, happened in everything.items() if index != without}
+        assert struck(seed, (without,)) == left
+
+
+def is_told(planned: PlannedFault) -> bool:
+    """Steps of the wall clock are no events: a run with them is the same, trace and all."""
+    return not isinstance(planned.fault, StepWallClock)
 
 
 def test_a_batch_reports_its_failures(capsys: pytest.CaptureFixture[str]) -> None:
