@@ -1,11 +1,14 @@
 # Everything here works on a fresh machine that has Python 3.11 or later and a way to reach a package index.
 #   make demo    three nodes on this machine, shown at work        make test   linters, types and the whole suite
 #   make bench   throughput and latency                            make sim SEEDS=2000   more seeds for the simulation
+#   make nightly             17 to 32 nodes, and whether enough seeds see all that can happen
 #   make chaos MINUTES=20    faults on real nodes in network namespaces (root)
 #   make fuzz MINUTES=20     coverage-guided fuzzing of all decoders (where there is atheris)
 VENV := .venv
 BIN := $(VENV)/bin
 SEEDS ?= 2000
+NIGHTLY_SEEDS ?= 60
+COMPLETE_SEEDS ?= 1000
 MINUTES ?= 5
 NODES ?= 5
 SEED ?= 1
@@ -26,7 +29,7 @@ SOURCES_LIST := $(shell echo $(sort $(SOURCES)) | cksum | tr ' ' '-')
 
 TEST_FILES := (^|/)(test_[^/]*|conftest)\.py$$
 
-.PHONY: demo test lint types docs fuzz sim chaos bench install clean
+.PHONY: demo test lint types docs fuzz sim nightly chaos bench install clean
 .DELETE_ON_ERROR:
 
 $(BIN)/.made:
@@ -80,6 +83,13 @@ last_seed = $(or $(shell test '$($(1))' -gt 0 2>/dev/null && echo $$(($($(1)) - 
 sim: install
 	$(BIN)/python tests/sim/run.py --seeds 0..$(call last_seed,SEEDS) --jobs $(JOBS) --progress .sim/progress.jsonl \
 		$(if $(SIM_MINUTES),--minutes $(SIM_MINUTES))
+
+# What is too long for each commit.  Both parts are run, whatever becomes of the first.
+nightly: install
+	@failed=0; set -x; \
+	$(BIN)/python tests/sim/run.py --profile nightly --seeds 0..$(call last_seed,NIGHTLY_SEEDS) --jobs $(JOBS) || failed=1; \
+	$(BIN)/python tests/sim/run.py --complete --seeds 0..$(call last_seed,COMPLETE_SEEDS) --jobs $(JOBS) || failed=1; \
+	exit $$failed
 
 chaos: install
 	$(BIN)/python tests/chaos/run.py --minutes $(MINUTES) --nodes $(NODES) --seed $(SEED) --loss $(LOSS)

@@ -30,6 +30,8 @@ SEEDS = int(os.environ.get("TOTEMD_SIM_SEEDS", "500"))
 """About three minutes on one core; the workers share them."""
 CHUNK = 10
 """Seeds of one test, so that several workers share them."""
+SEEDS_OF_EACH = 3
+"""Of every profile but those of large clusters."""
 RUN = Path(__file__).parent / "run.py"
 USUAL = (NODES_LOW, NODES_HIGH)
 
@@ -82,7 +84,7 @@ def test_what_a_seed_has_found_is_mended(seed: int) -> None:
 
 @pytest.mark.parametrize("profile", [profile for profile in PROFILES if profile not in NODES_OF])
 def test_each_kind_of_fault_alone(profile: str) -> None:
-    found = [line for seed in range(3) for line in complaints(seed, profile)]
+    found = [line for seed in range(SEEDS_OF_EACH) for line in complaints(seed, profile)]
     assert not found, "\n".join(found)
 
 

@@ -68,6 +68,7 @@ def test_scenarios_show_what_chance_shows_seldom(tmp_path: Path) -> None:
     assert scenario_coverage(tmp_path) == Counter()
 
 
-def test_a_small_batch_is_incomplete(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--seeds", "0..0", "--profile", "calm", "--nodes", "3", "--complete"]) == 1
+@pytest.mark.parametrize("kind", [("calm", "--nodes", "3", "--complete"), ("nightly", "--nodes", "2")])
+def test_a_small_batch_is_incomplete(kind: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "0..0", "--profile", *kind]) == 1
     assert "incomplete: " in capsys.readouterr().out

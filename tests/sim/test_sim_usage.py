@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from simcluster import campaign
 from simcluster.campaign import BEGINNING, Piece, append
-from simcluster.cli import main
+from simcluster.cli import ALWAYS_COMPLETE, main, parse
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,14 +50,35 @@ def test_what_means_nothing_is_a_usage_error(words: str, complaint: str, capsys:
     assert complaint in capsys.readouterr().err
 
 
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+def make(*words: str) -> subprocess.CompletedProcess[str]:
+    """What make would do."""
+    return subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("seeds", ["abc", "0", "-3", "2..5"])
-@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-def test_make_sim_wants_a_number_of_seeds(seeds: str) -> None:
-    done = subprocess.run(
-        ["make", "-n", "sim", f"SEEDS={seeds}"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize(
+    ("goal", "knob"), [("sim", "SEEDS"), ("nightly", "NIGHTLY_SEEDS"), ("nightly", "COMPLETE_SEEDS")]
+)
+@needs_make
+def test_make_wants_a_number_of_seeds(goal: str, knob: str, seeds: str) -> None:
+    done = make(goal, f"{knob}={seeds}")
     assert done.returncode == 2
-    assert f"SEEDS={seeds}: a number of seeds is expected, 1 or more" in done.stderr
+    assert f"{knob}={seeds}: a number of seeds is expected, 1 or more" in done.stderr
+
+
+@needs_make
+def test_a_night_runs_what_no_commit_does_and_looks_for_what_was_not_seen() -> None:
+    commands = [
+        words[1].rstrip("|; \\").removesuffix(" || failed=1").split()
+        for line in make("nightly", "NIGHTLY_SEEDS=4", "COMPLETE_SEEDS=50", "JOBS=3").stdout.splitlines()
+        if len(words := line.split("tests/sim/run.py ")) == 2
+    ]
+    night, usual = (parse(words) for words in commands)
+    assert (night.profile, night.seeds, night.jobs) == (ALWAYS_COMPLETE, (0, 3), 3)
+    assert (usual.profile, usual.seeds, usual.jobs, usual.complete) == ("mixed", (0, 49), 3, True)
 
 
 def session(path: Path) -> int:
