@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from simcluster import campaign
 from simcluster.batch import Kind, Result, complaint
-from simcluster.campaign import SOURCES, BadProgress, Piece, append, cut, fingerprint, gaps, read
+from simcluster.campaign import BadProgress, Piece, append, cut, gaps, read
 from simcluster.cli import main
 from simcluster.options import derive
 from simcluster.scenario_run import run_seed
@@ -61,18 +61,6 @@ def test_another_file_is_refused_with_its_line(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"something else\n")
     with pytest.raises(BadProgress, match=r"progress:2: .* a line for each piece"):
         read(path)
-
-
-def test_the_fingerprint_is_of_everything_that_a_run_depends_on(tmp_path: Path) -> None:
-    for folder in SOURCES:
-        (tmp_path / folder).mkdir(parents=True)
-    seen = {fingerprint(tmp_path)}
-    for folder in SOURCES:
-        file = tmp_path / folder / "some.py"
-        for content in ("", "a = 1\n", "a = 2\n"):
-            file.write_text(content)
-            seen.add(fingerprint(tmp_path))
-    assert len(seen) == 1 + 3 * len(SOURCES)
 
 
 def session(path: Path, seeds: str, *more: str) -> int:

@@ -1,12 +1,11 @@
 """A campaign: very many seeds, in pieces, over as many sessions as it takes.
 
 Its progress file has a line of JSON for each piece that is done.  A piece counts only for the sources that it was run
-with: all that a run depends on is in their fingerprint.
+with: all that a run depends on is in their fingerprint (`sources`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import time
@@ -16,11 +15,7 @@ from pathlib import Path
 
 import msgspec
 from simcluster.batch import Kind, Tally, run_range, workers
-
-ROOT = Path(__file__).resolve().parents[3]
-
-SOURCES = ("executive/totem", "services", "ipc", "tests/sim/simcluster")
-"""What decides what becomes of a seed."""
+from simcluster.sources import ROOT, fingerprint
 
 PIECE = 500
 """Seeds of a piece: what is lost when a session ends in the middle of one."""
@@ -51,16 +46,6 @@ EXPECTED = "a line for each piece that was run is expected"
 
 class BadProgress(Exception):
     """The progress file holds something else."""
-
-
-def fingerprint(root: Path = ROOT) -> str:
-    """Names the sources that a run depends on; any change of a file changes it."""
-    digest = hashlib.sha256()
-    for folder in SOURCES:
-        for path in sorted((root / folder).rglob("*.py")):
-            content = path.read_bytes()
-            digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()[:12]
 
 
 def commit(root: Path = ROOT) -> str:
