@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The canonical benchmark: throughput, latency, and their price; alone, or beside corosync in the same run.
 
     bench/canonical.py --quick                          a cluster of three, a minute, no root (`make bench`)

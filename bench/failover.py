@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """How soon survivors are told that a node is gone, `bench/failover.py`.
 
 Real nodes on this machine, corosync's default timeouts (`token: 1000`, 650 ms more for each node beyond two), a member

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Where the time of one message goes, hop by hop: `bench/hops.py` (root for namespaces).
 
 Every call that nodes and members make to their sockets is timed; one message is outstanding at a time, and the calls

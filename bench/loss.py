@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """What loss costs: throughput as a share of the lossless one, and latency, `bench/loss.py`.
 
 Three real nodes, encryption on, a member on every node, one sender.  Every node drops each datagram that it receives

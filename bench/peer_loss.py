@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """What is left of corosync's throughput under loss, for `bench/loss.py --peer "bench/peer_loss.py DIR"`.
 
 DIR is a peer harness (docs/performance.md); needs root.  Each node drops what it receives, of any kind, at random.

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """What the flight recorder costs: `python bench/recorder.py`.
 
 Two clusters stand side by side, one records and one does not; only one is given load at a time.  They

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """How soon, and at what price, declared applications are started again: `bench/supervision.py`.
 
 One node, applications in its configuration, each a tiny C program (`benchkit/kept.c`, compiled here) so that its own

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """How long a small message takes while messages of 64 MiB are on their way in another group: `bench/turns.py`.
 
 Three nodes on loopback.  A program on node 1 sends large messages one after the other; a neighbour on node 1, and a

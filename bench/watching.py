@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """What watching costs: `bench/watching.py [--count N] [--seconds S]`.
 
 One node with so many declared applications that do nothing (`sleep`), watched by its sam process: first as they are

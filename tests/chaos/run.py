@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Chaos on real nodes, by hand: `python tests/chaos/run.py --minutes 20 --nodes 5 --seed 1`.
 
 What happens is printed as it happens, the figures at the end.  Exit code 0: no violation; 1: something is not as

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Chaos over one application that runs on one of five nodes: `python tests/chaos/singleton.py --minutes 15 --seed 1`.
 
 Nodes are killed and paused, the network is split, sam-runs, sam processes and the application are killed or stopped.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -56,3 +57,22 @@ def test_a_schedule_has_room_for_its_last_fault(seconds: float) -> None:
     with pytest.raises(ValueError, match="6 s or more"):
         schedule(1, seconds, (1, 2))
     assert all(fault.lasts >= 0 for fault in schedule(1, SECONDS_MIN, (1, 2)))
+
+
+PROGRAMS = [
+    path
+    for folder in ("bench", "tests/*")
+    for path in sorted(HERE.parents[1].glob(f"{folder}/*.py"))
+    if '\nif __name__ == "__main__":\n' in path.read_text()
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=[f"{path.parent.name}/{path.name}" for path in PROGRAMS])
+def test_a_program_can_be_called_by_its_name(program: Path) -> None:
+    """As many pages print it."""
+    assert os.access(program, os.X_OK), "its mode"
+    assert program.read_text().startswith("#!/usr/bin/env python3\n")
+
+
+def test_there_are_programs() -> None:
+    assert {"run.py", "singleton.py", "canonical.py", "loss.py"} <= {path.name for path in PROGRAMS}

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Run simulated clusters from the command line.
 
 python tests/sim/run.py --seed 4711               one run: its options, its faults, its result
