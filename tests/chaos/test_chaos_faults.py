@@ -12,16 +12,19 @@ import pytest
 from chaoskit.faults import (
     FINALE,
     FINALE_SECONDS,
+    INSTANT,
     KILLS,
     NETWORK,
     PAUSES,
     RESTARTS_MAX,
     RESTARTS_SECONDS,
+    WEIGHTS,
     Fault,
     Kind,
     schedule,
 )
 from chaoskit.weather import Weather, rules, weather
+from totemd.testing import family
 
 NODES = (1, 2, 3, 4, 5)
 ADDRESSES = {node: f"10.0.0.{node}" for node in NODES}
@@ -53,6 +56,12 @@ def test_every_kind_comes_and_all_is_over_in_the_end() -> None:
     assert all(fault.ends <= LONG_SECONDS for fault in faults)
     assert all(one.at <= other.at for one, other in pairwise(faults))
     assert LONG_SECONDS / len(faults) < 5, "every few seconds"
+
+
+def test_every_process_of_a_node_is_among_the_victims() -> None:
+    assert set(KILLS.values()) == set(family.MODULES)
+    assert {Kind.KILL_EXECUTIVE, Kind.KILL_KEEPER, Kind.KILL_CLIENT} <= set(WEIGHTS)
+    assert all(fault.lasts == 0 for fault in schedule(1, LONG_SECONDS, NODES) if fault.kind in INSTANT)
 
 
 def test_only_the_kinds_that_are_wanted_come() -> None:

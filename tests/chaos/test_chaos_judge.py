@@ -219,6 +219,45 @@ def test_who_was_away_begins_anew() -> None:
     assert "B6" in found(story)
 
 
+def torn(*, answered: bool = True, heard: bool = False) -> Story:
+    """A safe message that TWO has got, and THREE, which went another way, only if *heard*; *answered* shows where."""
+    story = Story()
+    everybody, both = (ONE, TWO, THREE), (ONE, TWO)
+    for who in everybody:
+        story.change([who], everybody, joined=[(*who, JOIN)])
+    story.tell(everybody, "ring", (4, 1), (1, 2, 3))
+    story.send(ONE, 0, SAFE)
+    story.deliver([ONE, TWO, *([THREE] if heard else [])], ONE, 0, SAFE)
+    story.send(TWO, 0)
+    if answered:
+        story.deliver(both, TWO, 0)
+    for part in (both, [THREE]):
+        story.change(part, part, left=[(*who, NODE_DOWN) for who in everybody if who not in part])
+        story.tell(part, "ring", (8, part[0][0]), tuple(node for node, _ in part))
+    return story
+
+
+def unsafe(story: Story, *killed: tuple[int, int]) -> list[str]:
+    return [str(violation) for violation in blackbox.b8_safe(story.records(killed))]
+
+
+def test_what_was_safe_while_the_ring_stood_was_got_by_all_who_outlived_it() -> None:
+    assert "m1.1.0 was safe on ring 1.4; member 3:103 (#3) never got it from 1.4 to ring 3.8" in unsafe(torn())[0]
+    assert unsafe(torn(heard=True)) == []
+
+
+def test_a_safe_message_that_may_have_come_in_the_transition_is_for_those_who_go_together() -> None:
+    """TWO cannot show that it was on the ring still: THREE may have been given up when it got the message."""
+    assert unsafe(torn(answered=False)) == []
+
+
+def test_who_fails_on_the_ring_need_not_have_got_what_is_safe() -> None:
+    story = torn()
+    story.files[THREE] = story.files[THREE][:2]
+    assert unsafe(story, THREE) == []
+    assert unsafe(story) != [], "it is there in the end, and has stayed"
+
+
 def test_a_cycle_over_three_members_is_found_though_no_two_disagree() -> None:
     story = Story()
     for who, numbers in ((ONE, (0, 1)), (TWO, (1, 2)), (THREE, (2, 0))):

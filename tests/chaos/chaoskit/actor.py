@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 import psutil
 from chaoskit.faults import KILLS, NETWORK, PAUSES, Fault, Kind
+from chaoskit.kept import Applications, keeper
 from chaoskit.members import Members
 from chaoskit.weather import rules, weather
 from totemd.ipc.errors import NotFound, TotemdError
@@ -33,12 +34,14 @@ class Actor:
         cluster: Cluster,
         network: Namespaces,
         members: Members,
+        applications: Applications,
         *,
         loss: float,
         say: Callable[[str], None],
         watch: Callable[[], None],
     ) -> None:
         self._cluster, self._network, self._members = cluster, network, members
+        self._applications = applications
         self._loss, self._say, self._watch = loss, say, watch
         self._lasting: list[Fault] = []
         self._paused: dict[Fault, list[psutil.Process]] = {}
@@ -115,6 +118,8 @@ class Actor:
             raise NotFound(f"node {node.node_id} does not run")
         if fault.kind in KILLS:
             node.kill_process(KILLS[fault.kind])
+        elif fault.kind is Kind.KILL_KEEPER:
+            keeper(node).kill()
         elif fault.kind in PAUSES:
             name = PAUSES[fault.kind]
             victims = node.processes() if name is None else [psutil.Process(node.pid(name))]
@@ -123,6 +128,7 @@ class Actor:
             self._paused[fault] = victims
         elif fault.kind is Kind.KILL_NODE:
             node.kill()
+            self._applications.forget(node.node_id)
         elif fault.kind is Kind.KILL_EXECUTIVE:
             node.kill_process("executive")
             node.wait()

@@ -10,13 +10,15 @@ The simulation's checker knows each message's place on its ring; members do not.
  B6  virtual synchrony: members that go together from one ring to the next have seen the same in the first, messages and
      changes alike; both say that they have gone together, or neither does; and so on the last ring, up to the end
  B7  in the end all who are there are the members, as each of them sees it
+ B8  who got a safe message, and then back on the same ring what it sent after that, got it while the ring stood:
+     every member has got it, too, even those that went another way, unless it failed on that ring
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import combinations, pairwise
+from itertools import chain, combinations, pairwise
 from typing import NamedTuple
 
 from chaoskit.records import Changed, Ending, Life, MessageKey, OnRing, Process, Received, Records, Seen
@@ -25,6 +27,9 @@ from simcluster.violation import Violation
 
 PARTS_MAX = 1_000
 """Lives of one process; more than a run can have."""
+
+SAFE = 3
+"""`totemd.Guarantee.SAFE`."""
 
 JOIN = 1
 """`totemd.Reason.JOIN`: the process came while the other one was there."""
@@ -172,6 +177,8 @@ class _Leg(NamedTuple):
     came_from: RingKey | None
     """None: it joined on the way."""
     seen: list[Seen]
+    members_before: tuple[Process, ...]
+    """When it began."""
 
     def __str__(self) -> str:
         end = self.seen[-1].what if self.seen and isinstance(self.seen[-1].what, OnRing) else "the end"
@@ -212,13 +219,17 @@ def _legs(records: Records) -> dict[RingKey | None, list[_Leg]]:
     legs: dict[RingKey | None, list[_Leg]] = {}
     for life in records.lives:
         came_from, began = None, 0
+        members: tuple[Process, ...] = ()
+        before: tuple[Process, ...] = ()
         for index, seen in enumerate(life.seen):
-            if isinstance(seen.what, OnRing):
+            if isinstance(seen.what, Changed):
+                members = seen.what.members
+            elif isinstance(seen.what, OnRing):
                 ring = seen.what.ring
-                legs.setdefault(ring, []).append(_Leg(life, came_from, life.seen[began : index + 1]))
-                came_from, began = ring, index + 1
+                legs.setdefault(ring, []).append(_Leg(life, came_from, life.seen[began : index + 1], before))
+                came_from, began, before = ring, index + 1, members
         if life.ending is Ending.OPEN:
-            legs.setdefault(None, []).append(_Leg(life, came_from, life.seen[began:]))
+            legs.setdefault(None, []).append(_Leg(life, came_from, life.seen[began:], before))
     return legs
 
 
@@ -260,6 +271,43 @@ def b7_one_end(records: Records) -> Iterator[Violation]:
             yield _violation("B7", life, life.seen[-1], f"its last members are {members}")
 
 
+def b8_safe(records: Records) -> Iterator[Violation]:
+    """Safe messages of which it is known that they were delivered in the regular configuration (E14).
+
+    Members are not told where the transitional configuration begins.  But nothing is sent in it: who gets an own
+    message that it has sent when it had the safe one already was in the regular configuration in between.
+    """
+    stays: dict[RingKey, list[_Leg]] = {}
+    for leg in chain.from_iterable(_legs(records).values()):
+        if leg.came_from is not None:
+            stays.setdefault(leg.came_from, []).append(leg)
+    for legs in stays.values():
+        got = [{each.what.message for each in leg.seen if isinstance(each.what, Received)} for leg in legs]
+        for one in legs:
+            for seen, message, members in _surely_safe(one, records):
+                for other, has in zip(legs, got, strict=True):
+                    if other.life.process in members and message not in has:
+                        what = f"{message} was safe on ring {one.came_from}; {other.life} never got it {other}"
+                        yield _violation("B8", one.life, seen, what)
+
+
+def _surely_safe(leg: _Leg, records: Records) -> Iterator[tuple[Seen, MessageKey, tuple[Process, ...]]]:
+    """The safe messages of a leg that came in its regular configuration, with the members at that time."""
+    me = (leg.life.process.node, leg.life.incarnation)
+    places = {each.what.message: place for place, each in enumerate(leg.seen) if isinstance(each.what, Received)}
+    own = [records.submissions[message] for message in places if message[:2] == me and message in records.submissions]
+    end = max((places[each.before] for each in own if each.before in places), default=-1)
+    members = leg.members_before
+    for seen in leg.seen[: end + 1]:
+        match seen.what:
+            case Changed():
+                members = seen.what.members
+            case Received(message, guarantee=guarantee) if guarantee == SAFE:
+                yield seen, message, members
+            case _:
+                pass
+
+
 def _text(seen: Seen | None) -> str:
     return "nothing more" if seen is None else str(seen.what)
 
@@ -276,4 +324,5 @@ PROPERTIES: tuple[Callable[[Records], Iterable[Violation]], ...] = (
     b5_own_messages,
     b6_virtual_synchrony,
     b7_one_end,
+    b8_safe,
 )

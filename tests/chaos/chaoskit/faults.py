@@ -34,14 +34,19 @@ class Kind(enum.StrEnum):
     KILL_TOTEM = "kill totem"
     KILL_CPG = "kill cpg"
     KILL_SAM = "kill sam"
+    KILL_QUORUM = "kill quorum"
+    KILL_KEEPER = "kill keeper"
+    """The sam process starts another, which takes the applications over."""
     KILL_CLIENT = "kill client"
 
 
 NETWORK = frozenset({Kind.PARTITION, Kind.ONE_WAY, Kind.DEAF, Kind.STORM, Kind.SMALL, Kind.LARGE, Kind.DELAY})
 PAUSES = {Kind.PAUSE_NODE: None, Kind.PAUSE_TOTEM: "totem", Kind.PAUSE_CPG: "cpg"}
 """Kind -> the process that is paused; None: all of the node's."""
-KILLS = {Kind.KILL_TOTEM: "totem", Kind.KILL_CPG: "cpg", Kind.KILL_SAM: "sam"}
+KILLS = {Kind.KILL_TOTEM: "totem", Kind.KILL_CPG: "cpg", Kind.KILL_SAM: "sam", Kind.KILL_QUORUM: "quorum"}
 """Kind -> the process that the executive starts again."""
+INSTANT = frozenset({*KILLS, Kind.KILL_KEEPER})
+"""What mends by itself."""
 
 WEIGHTS = {
     Kind.PARTITION: 6,
@@ -59,6 +64,8 @@ WEIGHTS = {
     Kind.KILL_TOTEM: 4,
     Kind.KILL_CPG: 3,
     Kind.KILL_SAM: 1,
+    Kind.KILL_QUORUM: 2,
+    Kind.KILL_KEEPER: 1,
     Kind.KILL_CLIENT: 3,
 }
 """How often each kind is drawn."""
@@ -185,7 +192,7 @@ class _Draw:
 
     def _process(self, kind: Kind, now: float, end: float) -> Fault | None:
         node = self._chance.choice(self._nodes)
-        lasts = 0.0 if kind in KILLS else self._lasts(PAUSE_SECONDS if kind in PAUSES else DEAD_SECONDS, now, end)
+        lasts = 0.0 if kind in INSTANT else self._lasts(PAUSE_SECONDS if kind in PAUSES else DEAD_SECONDS, now, end)
         if self._busy[node] > now:
             return None
         if (kind in KILLS or PAUSES.get(kind) is not None) and not self._may_restart(node, now):

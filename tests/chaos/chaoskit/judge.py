@@ -31,9 +31,6 @@ from simcluster.history import (
 )
 from simcluster.violation import Violation
 
-SAFE = 3
-"""`totemd.Guarantee.SAFE`."""
-
 _ANY_RING = RingKey(0, 0)
 """Members do not know on which ring a message was sent."""
 
@@ -73,7 +70,7 @@ def members_history(records: Records) -> History:
         if submission.unsent:
             continue
         process, message = Incarnation(key.node, key.incarnation * blackbox.PARTS_MAX), _message(key)
-        submitted = Submitted(message, Lane.APPLICATION, submission.guarantee == SAFE, submission.digest)
+        submitted = Submitted(message, Lane.APPLICATION, submission.guarantee == blackbox.SAFE, submission.digest)
         entries.append((submission.time, 0, process, submitted))
         entries.append((submission.time, 0, process, Sent(message, _ANY_RING, 0)))
     for life in records.lives:
@@ -138,7 +135,7 @@ def _message(key: MessageKey) -> MessageId:
 
 
 def _delivered(event: Received) -> Delivered:
-    return Delivered(_message(event.message), _ANY_RING, 0, event.guarantee == SAFE, event.digest, False)
+    return Delivered(_message(event.message), _ANY_RING, 0, event.guarantee == blackbox.SAFE, event.digest, False)
 
 
 def _crashes(logs: Mapping[int, str]) -> Iterable[Violation]:

@@ -15,10 +15,11 @@ from pathlib import Path
 from chaoskit.actor import TICK_SECONDS, Actor
 from chaoskit.faults import SECONDS_MIN, Kind, schedule
 from chaoskit.judge import configurations, judge
+from chaoskit.kept import OPTIONS, Applications
 from chaoskit.members import Members
 from chaoskit.memory import GROWTH_MAX, Memory
 from simcluster.violation import Violation
-from totemd.testing import Cluster
+from totemd.testing import Cluster, wait_until
 from totemd.testing.namespaces import Namespaces, leftovers, remove_leftovers
 
 PORT = 5405
@@ -29,6 +30,9 @@ ROUND_SECONDS = 45.0
 
 SETTLE_SECONDS = 60.0
 """Until all members have got the same last messages; much of a round may still wait to be repeated."""
+
+QUORATE_SECONDS = 30.0
+"""From the one ring until every node says that it has a quorum; the quorum process may just have been started again."""
 
 WARM_UP_SECONDS = 10.0
 """Load without faults, after which memory is looked at for the first time."""
@@ -79,6 +83,8 @@ class Report:
     """That the nodes installed, all together, as their logs say."""
     memory: Memory = field(default_factory=Memory)
     left_behind: list[str] = field(default_factory=list)
+    restarted: list[str] = field(default_factory=list)
+    """Declared applications that are other processes in the end than in the beginning."""
 
     @property
     def complaints(self) -> list[str]:
@@ -86,7 +92,7 @@ class Report:
         found = [f"violation: {each}" for each in self.violations]
         late = [each for each in self.converged_seconds if each > self.limit_seconds]
         found += [f"one ring only after {each:.2f} s; the limit is {self.limit_seconds:.2f} s" for each in late]
-        return found + self.memory.complaints() + [f"left behind: {each}" for each in self.left_behind]
+        return found + self.restarted + self.memory.complaints() + [f"left behind: {each}" for each in self.left_behind]
 
     def text(self) -> str:
         """For people."""
@@ -150,8 +156,11 @@ class Session:
             status = cluster[1].status()
             timers = 2 * (status.token_ms + status.consensus_ms) / 1000
             self.report.limit_seconds = timers + self._options.slack_seconds
+            applications = Applications(cluster)
+            applications.look()
             self._warm_up(cluster, members)
-            self._rounds(cluster, network, members)
+            self._rounds(cluster, network, members, applications)
+            self.report.restarted = applications.complaints
             # The histories speak of a run whose members are there until the end, so they are read before that.
             whole = time.monotonic()
             members.settle(SETTLE_SECONDS)
@@ -182,7 +191,7 @@ class Session:
             time.sleep(TICK_SECONDS)
         self.report.memory.first(cluster)
 
-    def _rounds(self, cluster: Cluster, network: Namespaces, members: Members) -> None:
+    def _rounds(self, cluster: Cluster, network: Namespaces, members: Members, applications: Applications) -> None:
         def watch() -> None:
             _nobody_broke(members)
             self.report.memory.look(cluster)
@@ -195,10 +204,11 @@ class Session:
             faults = schedule(
                 f"{self._options.seed}/{number}", min(left, self._options.round_seconds), list(cluster.nodes), kinds
             )
-            actor = Actor(cluster, network, members, loss=self._options.loss, say=self._say, watch=watch)
+            actor = Actor(cluster, network, members, applications, loss=self._options.loss, say=self._say, watch=watch)
             self._say(f"round {number}: {len(faults)} faults, {self._options.loss:.1%} loss")
             actor.carry_out(faults)
             self._become_whole(cluster, actor)
+            applications.look()
             self.report.faults += len(faults)
             self.report.gave_up += actor.gave_up
             left, number = left - self._options.round_seconds, number + 1
@@ -208,6 +218,7 @@ class Session:
         cluster.wait_for_ring(cluster.nodes)
         self.report.converged_seconds.append(time.monotonic() - healed)
         self._say(f"one ring {self.report.converged_seconds[-1]:.2f} s after the last fault was over")
+        wait_until(lambda: not _not_quorate(cluster), QUORATE_SECONDS, lambda: f"quorum; not {_not_quorate(cluster)}")
 
     @contextlib.contextmanager
     def _cluster(self, network: Namespaces) -> Iterator[Cluster]:
@@ -216,6 +227,7 @@ class Session:
             addresses=list(network.addresses.values()),
             port=PORT,
             launchers={node: network.launcher(node) for node in network.addresses},
+            options={"quorum.provider": "corosync_votequorum", **OPTIONS},
             faults=False,
             token=self._options.token_ms,
             token_coefficient=0,
@@ -236,6 +248,11 @@ class Session:
 
     def _say(self, text: str) -> None:
         self._say_line(f"{time.monotonic() - self._began:8.2f}  {text}")
+
+
+def _not_quorate(cluster: Cluster) -> list[int]:
+    """Nodes of the one ring that do not say that it has a quorum."""
+    return [node.node_id for node in cluster if not node.status().quorate]
 
 
 def _nobody_broke(members: Members) -> None:
