@@ -401,6 +401,31 @@ def exchange_complete_elsewhere(story: Story) -> None:
         story.add(node, Synchronised(FIRST, MessageId(node, 1, 1)))
 
 
+def two_primaries_apart(story: Story) -> None:
+    """A majority that counts nodes which are none of the three."""
+    together(story, BOTH)
+    story.regular(3, alone(3), (3,))
+    story.transitional(3, alone(3), RingKey(9, 3), (3,))
+    story.regular(3, RingKey(9, 3), (3, 4))
+
+
+def an_earlier_primary_after_a_lost_disk(story: Story) -> None:
+    """Two of three are a majority; who comes with a new disk must not take one for the next that was before."""
+    together(story, ALL, SECOND)
+    story.reboot(1, REBORN + 1)
+    story.regular(1, RingKey(1 - REBORN, 1), (1,))
+    story.transitional(1, RingKey(1 - REBORN, 1), FIRST, (1,))
+    story.regular(1, FIRST, BOTH)
+
+
+def the_same_primary_again(story: Story) -> None:
+    together(story, ALL)
+    story.reboot(1, REBORN + 1)
+    story.regular(1, RingKey(1 - REBORN, 1), (1,))
+    story.transitional(1, RingKey(1 - REBORN, 1), RingKey(FIRST.sequence - REBORN, 1), (1,))
+    story.regular(1, RingKey(FIRST.sequence - REBORN, 1), ALL)
+
+
 BAD: tuple[tuple[str, Callable[[Story], None]], ...] = (
     ("E1", never_sent),
     ("E1", sent_only_later),
@@ -451,6 +476,9 @@ BAD: tuple[tuple[str, Callable[[Story], None]], ...] = (
     ("E17", sent_before_the_exchange),
     ("E17", delivered_before_the_exchange),
     ("E18", exchange_complete_elsewhere),
+    ("E20", two_primaries_apart),
+    ("E20", an_earlier_primary_after_a_lost_disk),
+    ("E20", the_same_primary_again),
 )
 
 
@@ -464,8 +492,8 @@ def test_a_bad_history_is_caught(prop: str, tell: Callable[[Story], None]) -> No
 
 
 def test_every_property_has_a_bad_history() -> None:
-    assert {prop for prop, _ in BAD} == {f"E{number}" for number in range(1, 19)}
-    assert len(PROPERTIES) == 18
+    assert {prop for prop, _ in BAD} == {f"E{number}" for number in (*range(1, 19), 20)}
+    assert len(PROPERTIES) == 19
 
 
 # -- what looks bad and is none
@@ -542,4 +570,29 @@ def test_a_safe_message_may_be_delivered_in_transition_while_others_never_instal
     story.transitional(1, FIRST, SECOND, (1,), (2,))
     story.deliver(1, message, FIRST, 1, safe=True, transitional=True)
     story.regular(1, SECOND, (1,), (1,))
+    assert violations(story) == []
+
+
+def test_minorities_may_be_apart_and_are_no_part_of_the_primary_history() -> None:
+    """Half of the nodes is no majority; who was elsewhere learns of a primary late."""
+    story = Story()
+    together(story, (1, 2, 3, 4))
+    for node in BOTH:
+        go_on(story, node, (1, 2, 3, 4), BOTH)
+    for node in (3, 4):
+        go_on(story, node, (1, 2, 3, 4), (3, 4), RingKey(13, 3))
+    assert violations(story) == []
+
+
+def test_a_primary_may_be_installed_late_by_who_has_no_part_in_the_next() -> None:
+    story = Story()
+    together(story, BOTH)
+    for node in BOTH:
+        story.transitional(node, FIRST, SECOND, BOTH)
+        story.regular(node, SECOND, ALL, BOTH)
+        story.transitional(node, SECOND, RingKey(13, 1), BOTH, (3,))
+        story.regular(node, RingKey(13, 1), BOTH, BOTH)
+    story.regular(3, alone(3), (3,))
+    story.transitional(3, alone(3), SECOND, (3,))
+    story.regular(3, SECOND, ALL)
     assert violations(story) == []

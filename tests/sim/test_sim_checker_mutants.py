@@ -18,6 +18,8 @@ GOOD = (
     told.test_the_own_earlier_message_does_not_make_what_lies_between_a_cause,
     told.test_members_that_take_different_ways_may_deliver_different_sets,
     told.test_a_safe_message_may_be_delivered_in_transition_while_others_never_installed_its_ring,
+    told.test_minorities_may_be_apart_and_are_no_part_of_the_primary_history,
+    told.test_a_primary_may_be_installed_late_by_who_has_no_part_in_the_next,
 )
 
 

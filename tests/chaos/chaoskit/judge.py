@@ -2,7 +2,8 @@
 
 Members' histories are given to E1 (no creation), E2 (no duplication), E16 (whole messages).  Nodes say in their logs
 which configurations they install, with boots and all: those go through E5 (agreement), E6 (the chain, ring ids that
-rise over restarts), E7 (same cut), and E5 also holds them against what the members were told.
+rise over restarts), E7 (same cut) and E20 (those with a quorum have one order, and share members); E5 also holds them
+against what the members were told.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def judge(records: Records, logs: Mapping[int, str]) -> list[Violation]:
     found = blackbox.check(records) + list(_crashes(logs))
     for violations in (
         *(prop(members) for prop in (single.e1_no_creation, single.e2_no_duplication, single.e16_whole_messages)),
-        *(prop(nodes) for prop in (single.e6_configuration_chain, joint.e7_same_cut)),
+        *(prop(nodes) for prop in (single.e6_configuration_chain, joint.e7_same_cut, joint.e20_primary_history)),
         single.e5_configuration_agreement(told),
     ):
         found += sorted(violations, key=lambda violation: violation.time)[: blackbox.VIOLATIONS_MAX]

@@ -1,6 +1,6 @@
 """Extended virtual synchrony, checked on the histories of a finished run.
 
-Properties E1 to E18 (docs/totem.md §9), one function each, in `properties_single` (about one process or
+Properties E1 to E18 and E20 (docs/totem.md §9), one function each, in `properties_single` (about one process or
 one identifier at a time) and `properties_joint` (about several processes).
 """
 
@@ -33,6 +33,7 @@ PROPERTIES: tuple[Callable[[Analysis], Iterable[Violation]], ...] = (
     single.e16_whole_messages,
     single.e17_quiet_transition,
     single.e18_sync_place,
+    joint.e20_primary_history,
 )
 
 

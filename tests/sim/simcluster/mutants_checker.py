@@ -130,6 +130,14 @@ FORGETFUL = (
         ("_before_sync(stay, delivery.serial)", "False"),
     ),
     *_edits(single.e18_sync_place, ("first.synchronised.event != stay.synchronised.event", "False")),
+    *_edits(
+        joint.e20_primary_history,
+        ("ring <= last", "False"),
+        ("ring <= last", "ring < last"),
+        ("highest[node] = max(ring, last or ring)", "highest[stay.process] = max(ring, last or ring)"),
+        ("set(one.configuration.members) & set(other.configuration.members)", "True"),
+        ("2 * len(configuration.members) <= len(voters)", "2 * len(configuration.members) <= len(voters) + 1"),
+    ),
 )
 """Properties that no longer see a case."""
 
@@ -144,5 +152,10 @@ STRICT = (
     *_edits(joint._gaps, ("contexts.get(message, -1) >= missing", "True")),
     *_edits(joint.e14_safe_delivery, ("stay.ending is not Ending.CLOSED or ", "")),
     *_edits(joint.e15_safe_implies_installed, ("not isinstance(configuration, Regular) or ", "")),
+    *_edits(
+        joint.e20_primary_history,
+        ("2 * len(configuration.members) <= len(voters)", "2 * len(configuration.members) < len(voters)"),
+        ("2 * len(configuration.members) <= len(voters)", "False"),
+    ),
 )
 """Properties that demand more than extended virtual synchrony promises."""

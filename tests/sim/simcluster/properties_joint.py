@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from simcluster.analysis import Analysis, Delivery, Ending, Epoch, Sending, Stay
-from simcluster.history import MessageId, Regular, RingKey, Submitted, Transitional, set_text
+from simcluster.history import MessageId, Regular, RingKey, Submitted, Transitional, as_worn, set_text
 from simcluster.violation import Violation
 
 
@@ -224,6 +224,33 @@ def e15_safe_implies_installed(analysis: Analysis) -> Iterator[Violation]:
             what = f"{epoch.process} delivered SAFE {delivery.event.message} in {configuration}"
             what += f", never installed by {set_text(missing)}"
             yield Violation("E15", delivery.time, what, ((epoch.process, delivery.serial),))
+
+
+def e20_primary_history(analysis: Analysis) -> Iterator[Violation]:
+    """Primary configurations have one order, and two in a row share a member, who tells the next what it knows.
+
+    Primary is a regular configuration of a majority of all nodes of the run.  It is by counting that two of them have
+    a node in common, and by its ring sequence that this node takes them in order: also when its disk was lost, since
+    the others of a majority remember.
+    """
+    primaries: dict[RingKey, Epoch] = {}
+    highest: dict[int, RingKey] = {}
+    voters = {life.process.node for life in analysis.lives}
+    for stay in _stays(analysis):
+        configuration, ring = stay.regular.configuration, as_worn(stay.ring)
+        if 2 * len(configuration.members) <= len(voters):
+            continue
+        node = stay.process.node
+        last = highest.get(node)
+        if last is not None and ring <= last:
+            what = f"{stay.process}: primary {configuration} after that of ring {last}"
+            yield Violation("E20", stay.regular.time, what, ((stay.process, stay.regular.serial),))
+        highest[node] = max(ring, last or ring)
+        primaries.setdefault(ring, stay.regular)
+    for (_, one), (_, other) in pairwise(sorted(primaries.items())):
+        if not set(one.configuration.members) & set(other.configuration.members):
+            what = f"primaries without a common member: {one.configuration}, then {other.configuration}"
+            yield Violation("E20", other.time, what, ((one.process, one.serial), (other.process, other.serial)))
 
 
 def _safe_deliveries(analysis: Analysis) -> Iterator[tuple[Epoch, Delivery]]:
