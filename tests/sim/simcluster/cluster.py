@@ -23,11 +23,12 @@ from simcluster.faults_local import StepWallClock
 from simcluster.group_history import GroupHistory
 from simcluster.group_properties import check_groups, count_groups
 from simcluster.history import Boots, History
+from simcluster.lopsided import Endurance
 from simcluster.machine import Machine
 from simcluster.namesake import SEALS, NamesakeNode
 from simcluster.network import Network
 from simcluster.node import Node
-from simcluster.options import MANY, Options, scaled
+from simcluster.options import MANY, ONE_WAY, Options, scaled
 from simcluster.scenario import Request, Script
 from simcluster.scheduler import Livelock, Scheduler
 from simcluster.trace import Trace
@@ -110,6 +111,9 @@ class Cluster:
             if planned.index not in without:
                 self.scheduler.at(planned.time, self._strike, planned)
         self._load = self._start_load(faults, script)
+        self._endurance = (
+            Endurance(options, self.nodes, self.scheduler, self._violate) if options.profile == ONE_WAY else None
+        )
 
     def _start_load(self, faults: Sequence[PlannedFault], script: Script | None) -> Workload | ScriptedLoad:
         if script is not None:
@@ -123,6 +127,8 @@ class Cluster:
             # Nothing in here may ask for the time of day; if something does, it is at least the simulated one.
             with patch("time.time", self._time_of_day), reactions_counted(self.coverage):
                 self.scheduler.run_until(self.options.fault_seconds)
+                if self._endurance is not None:
+                    self._endurance.count(self.history)
                 self._make_peace()
                 self._settle()
         except Livelock as endless:

@@ -6,6 +6,7 @@ Every fault has a generator of its own, named by its index, so that leaving one 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 
 from simcluster import fault_makers
@@ -27,7 +28,8 @@ from simcluster.faults import (
     Slow,
     Trap,
 )
-from simcluster.options import TOKEN, Options
+from simcluster.lopsided import broken_for_good
+from simcluster.options import ONE_WAY, TOKEN, Options
 
 FIRST_FAULT_LATEST = 1.5
 STORM_GAP_LOW, STORM_GAP_HIGH = 0.015, 0.100
@@ -52,6 +54,9 @@ def plan(options: Options) -> tuple[PlannedFault, ...]:
     """All faults of a run, in time order."""
     if options.profile == "disk":
         return _numbered(fault_makers.wipes(options))
+    if options.profile == ONE_WAY:
+        before = _ring_faults(replace(options, fault_seconds=options.lopsided_from))
+        return _numbered([(planned.time, planned.fault) for planned in before] + broken_for_good(options))
     ring_faults = [(planned.time, planned.fault) for planned in _ring_faults(options)]
     return _numbered(ring_faults + fault_makers.local_actions(options) + fault_makers.forged_reports(options))
 
@@ -278,5 +283,6 @@ _MAKERS: dict[str, tuple[tuple[float, Maker], ...]] = {
     "loss": _LOSSES,
     "crash": _CRASHES,
     "partition": _PARTITIONS,
+    ONE_WAY: (*_PARTITIONS, *_CRASHES),
     "pause": _PAUSES,
 }

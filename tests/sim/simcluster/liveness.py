@@ -4,6 +4,7 @@ L1  all nodes operational in one ring of all of them       L4  no further config
 L2  the state exchange of that ring is complete            L5  an idle ring's traffic is a token per hold time
 L3  everything that the living submitted is delivered, and nothing waits
 L6  where the network stays in pieces, the same holds for each of them
+L7  is about links that are broken for good: see `lopsided`
 """
 
 from __future__ import annotations

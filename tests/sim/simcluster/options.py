@@ -36,6 +36,9 @@ ROTATIONS_OF_A_TIMEOUT = 4
 DIVIDED_SHARE = 0.15
 """Share of the runs in which the network is never whole again."""
 
+ENDURED_BOUNDS = 3
+"""So many convergence bounds long a run of the profile about that has one-way links, and nothing else that is wrong."""
+
 NODES_OF = {"large": (6, 16), "nightly": (17, 32)}
 """How many nodes a profile has that is about that."""
 
@@ -168,8 +171,17 @@ class Options:
     def convergence_bound(self) -> float:
         """One ring of all nodes this long after the last fault, at the latest."""
         ring = self.ring
-        backoff = ring.merge_backoff_max or 16 * ring.token
-        return 4 * (ring.token + ring.consensus) + 2 * ring.merge + ring.hold + backoff
+        return 4 * (ring.token + ring.consensus) + 2 * ring.merge + ring.hold + self.backoff_max
+
+    @property
+    def backoff_max(self) -> float:
+        """The longest merge back-off."""
+        return self.ring.merge_backoff_max or 16 * self.ring.token
+
+    @property
+    def lopsided_from(self) -> float:
+        """From when on links are one-way, in a run of the profile about that, until the faults end."""
+        return self.fault_seconds - ENDURED_BOUNDS * self.convergence_bound
 
     @property
     def rotation(self) -> float:
@@ -198,9 +210,13 @@ def _assignment(group: object, name: str) -> str:
     return f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
 
 
-PROFILES = ("mixed", "calm", "loss", "crash", "partition", "pause", "sealed", "groups", "disk", "large", "nightly")
+PROFILES = ("mixed", "calm", "loss", "crash", "partition", "pause", "sealed", "groups", "disk", "large", "nightly",
+            "one-way")  # fmt: skip
 """`mixed` has every fault; the others only their own kind (`calm` none) and, but for `loss`, a perfect network."""
 
+
+ONE_WAY = "one-way"
+"""The profile that ends with links that carry one direction only; see `lopsided`."""
 
 ROUGH = ("mixed", "sealed", "groups", "large", "nightly")
 """Those with everything."""
@@ -232,6 +248,8 @@ def derive(seed: int, profile: str = "mixed", nodes: tuple[int, int] = (NODES_LO
         ring=replace(_ring(Chance(seed, "ring")), knock=Chance(seed, "knock").choice((0.0, 0.0, KNOCK))),
         endings=_endings(Chance(seed, "endings"), profile),
     )
+    if profile == ONE_WAY:
+        options = replace(options, fault_seconds=options.fault_seconds + ENDURED_BOUNDS * options.convergence_bound)
     return options if options.nodes <= MANY else replace(options, ring=_patient(options.ring, options.rotation))
 
 
