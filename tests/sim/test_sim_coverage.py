@@ -62,7 +62,7 @@ def test_the_counters_see_what_a_mutant_does(seen: Counter[str]) -> None:
 def test_scenarios_show_what_chance_shows_seldom(tmp_path: Path) -> None:
     """Each was left unvisited by a batch of sixty large clusters, or of 160 small ones."""
     rare = {f"reaction.{state}.HoldCancel" for state in ("gather", "commit", "recovery")}
-    rare.add("gather.operational.FAILED_TO_RECEIVE")
+    rare |= {"gather.operational.FAILED_TO_RECEIVE", "stale"}
     assert rare <= set(missing(Counter()))
     assert not rare & set(missing(scenario_coverage()))
     assert scenario_coverage(tmp_path) == Counter()
