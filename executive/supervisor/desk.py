@@ -40,6 +40,9 @@ from .questions import Questions
 DOWN = "down"
 """State of a ring whose process is away or does not answer; besides the four states of the protocol."""
 
+UNKNOWN = "unknown"
+"""State of every node while the ring is `down`; besides `joined` and `absent`."""
+
 
 class Node(Protocol):
     """What the desk knows about the executive."""
@@ -103,9 +106,9 @@ class Desk:
         )
 
     async def members(self, request: int) -> MembersReply:
-        """Every node of the node list and of the ring."""
+        """Every node of the node list and of the ring.  While the ring is `down`, those of the list, as `unknown`."""
         ring = await self._ring()
-        return MembersReply(request, member_table(self._node.configuration, ring.members if ring else ()))
+        return MembersReply(request, member_table(self._node.configuration, ring.members if ring else None))
 
     async def groups(self, request: int) -> GroupsReply:
         """All groups of the cluster."""
@@ -202,16 +205,20 @@ def labelled(process: str, metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
     )
 
 
-def member_table(configuration: Configuration, joined: tuple[int, ...]) -> tuple[NodeInfo, ...]:
-    """One row per node, sorted by id; members that the node list does not know (multicast) have no address."""
+def member_table(configuration: Configuration, joined: tuple[int, ...] | None) -> tuple[NodeInfo, ...]:
+    """One row per node, sorted by id; members that the node list does not know (multicast) have no address.
+
+    *joined* are the members of the ring; None: they are not known.
+    """
     listed = {node.node_id: node for node in configuration.nodes}
+    members = joined or ()
     return tuple(
         NodeInfo(
             node_id=node_id,
             name=listed[node_id].name if node_id in listed else "",
             addresses=listed[node_id].addresses if node_id in listed else (),
-            state="joined" if node_id in joined else "absent",
+            state=UNKNOWN if joined is None else "joined" if node_id in members else "absent",
             local=node_id == configuration.local_node_id,
         )
-        for node_id in sorted({*listed, *joined})
+        for node_id in sorted({*listed, *members})
     )

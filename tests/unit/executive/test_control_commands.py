@@ -276,6 +276,21 @@ def test_children_that_are_away(node: FakeNode, capsys: pytest.CaptureFixture[st
     assert "totemd_child_running" in totemctl("metrics").out
 
 
+def test_members_while_the_ring_process_is_away(node: FakeNode, capsys: pytest.CaptureFixture[str]) -> None:
+    node.start()
+    node.mode("totem", "never ready")
+    os.kill(node.pids()["totem"], signal.SIGKILL)
+    node.wait(lambda: node.states().get("totem") == "starting", "totem starts again")
+    totemctl = Totemctl(node.run_dir, capsys)
+    for command in (["members"], ["top", "--once"]):
+        done = totemctl(*command)
+        assert (done.code, done.err) == (0, "")
+        assert ["1", "(local)", "alpha", "127.0.0.1", "unknown"] in done.cells
+        assert "The totem process does not answer, so who is in the ring is not known" in done.out
+        assert "absent" not in done.out
+    assert {each["state"] for each in totemctl("--json", "members").json} == {"unknown"}
+
+
 def test_keygen(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     totemctl = Totemctl(tmp_path, capsys)
     key = tmp_path / "authkey"

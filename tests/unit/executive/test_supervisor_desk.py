@@ -29,6 +29,13 @@ def test_members_are_the_list_and_the_ring_together() -> None:
     )
 
 
+def test_nobody_is_called_absent_while_the_ring_is_not_known() -> None:
+    """The local node above all: the ring's process is hung or down, and the network may be well."""
+    nodes = asyncio.run(Desk(FakeNode("", {})).members(1)).nodes
+    assert [(node.node_id, node.state) for node in nodes] == [(1, "unknown")]
+    assert [node.state for node in member_table(CONFIGURATION, None)] == ["unknown", "unknown"]
+
+
 def test_cmap_has_the_ring_while_there_is_one() -> None:
     ring = RingAnswer(1, "operational", RingId(8, 2), (2, 9), "none")
     assert view(CONFIGURATION, ring) == {

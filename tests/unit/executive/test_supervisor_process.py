@@ -228,7 +228,7 @@ def test_status_is_answered_while_the_ring_process_is_away(node: FakeNode) -> No
     status = node.status()
     assert (status.state, status.ring, status.members) == ("down", None, ())
     assert status.cipher == "aes256"
-    assert [each.state for each in node.ask(MembersRequest()).nodes] == ["absent"] * 3
+    assert [each.state for each in node.ask(MembersRequest()).nodes] == ["unknown"] * 3
 
 
 def test_a_second_executive_is_refused(node: FakeNode) -> None:
