@@ -5,7 +5,8 @@ every process of a node; a child that followed them would break the order in whi
 children let SIGINT, SIGTERM, SIGQUIT and SIGHUP pass, and stop when the executive says so (`Stop`), or when it is
 gone (the lifeline, a pipe that it holds open, reads end-of-file).  SIGUSR2 prints where the program is on stderr.
 
-A bug ends the process: the exception is logged with its traceback, and the executive starts a new one.
+A bug ends the process: the exception is logged with its traceback, and the executive starts a new one.  So does what
+keeps a child from its start; the executive is told in a line what it was (`last_words`).
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ from ...ipc.messages.control import (
 from ...ipc.paths import EXECUTIVE_SOCKET
 from ..config.model import Configuration, LoggingOptions
 from . import descriptors, logging, memory
+from .last_words import LastWords
 from .logging import Logger
 from .version import VERSION
 
@@ -152,7 +154,7 @@ def run_child(name: str, program: Factory, arguments: Sequence[str] | None = Non
     )
     parser.add_argument("--run-dir", type=Path, required=True, metavar="DIR")
     run_dir = parser.parse_args(arguments).run_dir
-    lifeline = os.environ.pop(LIFELINE_VARIABLE, "")
+    lifeline, last_words = os.environ.pop(LIFELINE_VARIABLE, ""), LastWords(os.environ)
     if not lifeline.isdecimal():
         parser.error(f"only the executive starts this process ({LIFELINE_VARIABLE} is not set); start `totemd` instead")
     memory.keep_what_is_freed()
@@ -164,7 +166,7 @@ def run_child(name: str, program: Factory, arguments: Sequence[str] | None = Non
     faulthandler.register(signal.SIGUSR2)
     _watch_lifeline(int(lifeline))
     logging.configure(LoggingOptions(to_syslog=False), name.upper())
-    return asyncio.run(_live(name, program, run_dir, int(lifeline)))
+    return asyncio.run(_live(name, program, run_dir, int(lifeline), last_words))
 
 
 def _watch_lifeline(fd: int) -> None:
@@ -189,8 +191,8 @@ def _let_the_kernel_end_this() -> None:
         signal.setitimer(signal.ITIMER_REAL, ORPHAN_SECONDS)
 
 
-async def _live(name: str, program: Factory, run_dir: Path, lifeline: int) -> int:
-    child = _Child(name, program, run_dir, lifeline)
+async def _live(name: str, program: Factory, run_dir: Path, lifeline: int, last_words: LastWords) -> int:
+    child = _Child(name, program, run_dir, lifeline, last_words)
     code = await child.finished
     await child.end()
     return code
@@ -199,8 +201,9 @@ async def _live(name: str, program: Factory, run_dir: Path, lifeline: int) -> in
 class _Child:
     """The shell between the executive's messages and a `ChildProgram`."""
 
-    def __init__(self, name: str, factory: Factory, run_dir: Path, lifeline: int) -> None:
+    def __init__(self, name: str, factory: Factory, run_dir: Path, lifeline: int, last_words: LastWords) -> None:
         self._name = name
+        self._last_words = last_words
         self._factory = factory
         self._run_dir = run_dir
         self._loop = asyncio.get_running_loop()
@@ -299,6 +302,7 @@ class _Child:
                 self._fatal(f"{self._name}: {error}")
             case TotemdError() | OSError():
                 self._log.crit("cannot start", reason=str(error))
+                self._last_words.say(str(error))
                 self._finish(EXIT_FAILED)
             case _:
                 self._end_by_bug("the start", error)
@@ -354,6 +358,7 @@ class _Child:
 
     def _end_by_bug(self, where: str, error: BaseException) -> None:
         self._log.crit("a bug: the process ends", where=where, exc_info=error)
+        self._last_words.say(f"a bug: {error!r}")
         self._finish(EXIT_FAILED)  # first, so that it ends also if a notification fails
         notifications, self._at_bug = self._at_bug, []
         for notify in notifications:

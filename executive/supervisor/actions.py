@@ -17,8 +17,14 @@ class Exit:
     """0 unless a signal ended it."""
     reason: str = ""
     """Instead of both: why it could not even be started."""
+    last_words: str = ""
+    """Why it ended, as it said itself; empty if it did not."""
 
     def __str__(self) -> str:
+        return f"{self._outcome}: {self.last_words}" if self.last_words else self._outcome
+
+    @property
+    def _outcome(self) -> str:
         if self.reason:
             return self.reason
         if self.signal:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..runtime.child import LIFELINE_VARIABLE
+from ..runtime.last_words import LAST_WORDS_VARIABLE, read_last_words
 from .actions import Exit
 from .specs import ChildSpec
 
@@ -26,7 +27,7 @@ _NOT_FOR_CHILDREN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_F
 
 
 class ChildProcess:
-    """A running child: pid, pidfd, lifeline."""
+    """A running child: pid, pidfd, lifeline, and the pipe for its last words."""
 
     def __init__(self, spec: ChildSpec, run_dir: Path, ended: Callable[[str, Exit], None]) -> None:
         """Start it; *ended* is called once, from the running loop, when it has ended and been reaped.
@@ -38,20 +39,24 @@ class ChildProcess:
         self._ended = ended
         self._loop = asyncio.get_running_loop()
         read_end, self._lifeline = os.pipe()
+        self._last_words, write_end = os.pipe()
+        inherited = {LIFELINE_VARIABLE: read_end, LAST_WORDS_VARIABLE: write_end}
         try:
             self._process = subprocess.Popen(
                 # -P: the working directory is no place to import modules from; anybody might have put them there.
                 [sys.executable, "-P", *spec.command, "--run-dir", str(run_dir)],
                 stdin=subprocess.DEVNULL,
-                pass_fds=(read_end,),
+                pass_fds=tuple(inherited.values()),
                 process_group=0,
-                env=child_environment(os.environ, read_end),
+                env=child_environment(os.environ, inherited),
             )
         except OSError:
             self.cut_lifeline()
+            os.close(self._last_words)
             raise
         finally:
-            os.close(read_end)
+            for descriptor in inherited.values():
+                os.close(descriptor)
         self.pid = self._process.pid
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._reap)
@@ -74,13 +79,15 @@ class ChildProcess:
         self._pidfd = -1
         code = self._process.wait()
         self.cut_lifeline()
-        self._ended(self.name, Exit(signal=-code) if code < 0 else Exit(code=code))
+        said = read_last_words(self._last_words)
+        os.close(self._last_words)
+        self._ended(self.name, Exit(signal=-code, last_words=said) if code < 0 else Exit(code=code, last_words=said))
 
 
-def child_environment(environment: Mapping[str, str], lifeline: int) -> dict[str, str]:
-    """The environment of a child."""
+def child_environment(environment: Mapping[str, str], inherited: Mapping[str, int]) -> dict[str, str]:
+    """The environment of a child: with the descriptors that it inherits, by the variables that name them."""
     variables = {key: value for key, value in environment.items() if key not in _NOT_FOR_CHILDREN}
-    variables[LIFELINE_VARIABLE] = str(lifeline)
+    variables |= {key: str(descriptor) for key, descriptor in inherited.items()}
     if root := _import_root():
         variables["PYTHONPATH"] = os.pathsep.join(filter(None, (variables.get("PYTHONPATH", ""), root)))
     return variables

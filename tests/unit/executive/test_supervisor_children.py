@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from totemd.executive.runtime.child import LIFELINE_VARIABLE
+from totemd.executive.runtime.last_words import LAST_WORDS_BYTES_MAX, LAST_WORDS_VARIABLE
 from totemd.executive.supervisor.actions import Exit
 from totemd.executive.supervisor.children import ChildProcess, child_environment
 from totemd.executive.supervisor.specs import ChildSpec
@@ -46,13 +47,35 @@ def test_the_end_is_told(tmp_path: Path, program: str, act: str, how: Exit) -> N
     assert asyncio.run(run(tmp_path, program, act)) == ("cpg", how)
 
 
+SAY = f"import os; os.write(int(os.environ['{LAST_WORDS_VARIABLE}'])"
+
+
+@pytest.mark.parametrize(
+    ("program", "how"),
+    [
+        (f"{SAY}, b'no such address'); raise SystemExit(1)", Exit(code=1, last_words="no such address")),
+        (f"{SAY}, b'x' * 60000); os.abort()", Exit(signal=signal.SIGABRT, last_words="x" * LAST_WORDS_BYTES_MAX)),
+        # A process of its own has the pipe, and lives on: nobody waits for what it may say.
+        ("import os; os.fork() or (os.close(1), os.close(2), __import__('time').sleep(1))", Exit()),
+    ],
+)
+def test_its_last_words_are_told(tmp_path: Path, program: str, how: Exit) -> None:
+    assert asyncio.run(run(tmp_path, program)) == ("cpg", how)
+
+
+def test_an_end_is_told_with_the_reason() -> None:
+    assert str(Exit(code=1, last_words="cannot bind")) == "exit code 1: cannot bind"
+    assert str(Exit(signal=9)) == "signal 9 (SIGKILL)"
+
+
 def test_what_it_inherits(tmp_path: Path) -> None:
     program = (
         "import json, os, sys; fds = [int(fd) for fd in os.listdir('/proc/self/fd')];"
         "real = [fd for fd in fds if os.path.exists(f'/proc/self/fd/{fd}')];"
         "json.dump({'arguments': sys.argv[1:], 'own_group': os.getpgid(0) == os.getpid(), 'session': os.getsid(0),"
         "'stdin': os.readlink('/proc/self/fd/0'), 'fds': real, 'safe': sys.flags.safe_path,"
-        f"'lifeline': int(os.environ['{LIFELINE_VARIABLE}'])}}, open(sys.argv[2] + '/told', 'w'))"
+        f"'pipes': [int(os.environ[name]) for name in ('{LIFELINE_VARIABLE}', '{LAST_WORDS_VARIABLE}')]}},"
+        "open(sys.argv[2] + '/told', 'w'))"
     )
     leaked = os.open(os.devnull, os.O_RDONLY)
     try:
@@ -65,13 +88,15 @@ def test_what_it_inherits(tmp_path: Path) -> None:
     assert told["session"] == os.getsid(0)
     assert told["stdin"] == os.devnull
     assert told["safe"]
-    assert set(told["fds"]) <= {0, 1, 2, told["lifeline"]}
+    assert set(told["fds"]) <= {0, 1, 2, *told["pipes"]}
 
 
 def test_its_environment() -> None:
-    variables = child_environment({"PATH": "/bin", "NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "1", "PYTHONPATH": "/x"}, 9)
+    variables = child_environment(
+        {"PATH": "/bin", "NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "1", "PYTHONPATH": "/x"}, {"A_FD": 9}
+    )
     assert variables["PATH"] == "/bin"
-    assert variables[LIFELINE_VARIABLE] == "9"
+    assert variables["A_FD"] == "9"
     assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC"} & variables.keys()
     assert variables["PYTHONPATH"].split(os.pathsep)[0] == "/x"
 
