@@ -110,6 +110,7 @@ def build(main: SourceText, drop_ins: Sequence[SourceText], settings: Settings, 
         system=system,
         apps=apps,
         cmap=_cmap(collected, totem_options, topology, access),
+        idle=tuple(sorted(collected.idle)),
         sources=(main.name, *(source.name for source in drop_ins)),
         notices=findings.notices(),
     )

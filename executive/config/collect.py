@@ -75,6 +75,14 @@ class Collected:
     apps: list[Scope] = field(default_factory=list)
     access: list[AccessLine] = field(default_factory=list)
     cmap: dict[str, str | int] = field(default_factory=dict)
+    idle: set[str] = field(default_factory=set)
+    """Keys of `cmap` that nothing here acts on."""
+
+    def keep(self, key: str, value: str | int, *, acts: bool = False) -> None:
+        """Into cmap; *acts*: it is an option that does something."""
+        self.cmap[key] = value
+        if not acts:
+            self.idle.add(key)
 
     def scope(self, path: str) -> Scope:
         """The options of a section; empty if the files have no such section."""
@@ -128,7 +136,7 @@ class _Collector:
             else:
                 hint = suggestion_for_option("", entry.key)
                 self._findings.unknown(entry.place, f"unknown option '{entry.key}' outside of every section{hint}")
-            self.collected.cmap[entry.key] = entry.value
+            self.collected.keep(entry.key, entry.value)
         for section in root.sections:
             self._section(section, section.name, section.name)
 
@@ -172,7 +180,7 @@ class _Collector:
         if option is None:
             hint = suggestion_for_option(path, entry.key)
             self._findings.unknown(entry.place, f"unknown option '{entry.key}' in section '{path}'{hint}")
-            self.collected.cmap[f"{cmap}.{entry.key}"] = entry.value
+            self.collected.keep(f"{cmap}.{entry.key}", entry.value)
             return
         try:
             value = option.kind.read(option.path, entry.value)
@@ -188,7 +196,8 @@ class _Collector:
         scope.every.setdefault(key, []).append(scope.given[key])
         if not option.secret:
             number = f".{len(scope.every[key]) - 1}" if option.many else ""
-            self.collected.cmap[f"{cmap}.{entry.key}{number}"] = _cmap_value(option, value, entry.value)
+            shown = _cmap_value(option, value, entry.value)
+            self.collected.keep(f"{cmap}.{entry.key}{number}", shown, acts=option.acts)
 
     def _interface(self, section: Section, path: str, cmap: str) -> None:
         """The link number decides which section this is, and may stand anywhere in it."""
@@ -217,7 +226,7 @@ class _Collector:
             )
             return
         scope = self.collected.subsystems.setdefault(name.upper(), Scope(section.place))
-        self.collected.cmap[f"{cmap}.{name}.subsys"] = name
+        self.collected.keep(f"{cmap}.{name}.subsys", name, acts=True)
         self._into(rest, path, f"{cmap}.{name}", scope)
 
     def _daemon(self, section: Section, cmap: str) -> None:
@@ -238,7 +247,7 @@ class _Collector:
     def _keep(self, section: Section, cmap: str) -> None:
         """Into cmap as it is, with everything below."""
         for entry in section.entries:
-            self.collected.cmap[f"{cmap}.{entry.key}"] = entry.value
+            self.collected.keep(f"{cmap}.{entry.key}", entry.value)
         for child in section.sections:
             self._keep(child, f"{cmap}.{child.name}")
 

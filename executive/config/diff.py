@@ -2,14 +2,15 @@
 
 Pure.  The result is a configuration to go on with: the new one, except that everything that cannot change while the
 node runs keeps its old value.  Which is which is the `reload` column of the option table; besides, the node list stays
-as it was when this node's own place in it changed (its id, its addresses, the links).
+as it was when this node's own place in it changed (its id, its addresses, the links).  Keys that nothing acts on are
+taken over without being mentioned: nothing changes with them, and the configuration's notices tell of them.
 Source: corosync.conf(5) and the reload of corosync 3.1, whose words for a refused change are kept.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -65,8 +66,9 @@ def reload(old: Configuration, new: Configuration) -> Reload:
     nodes_stay = _own_place(old) != _own_place(new)
     # The timers and the expected votes follow from the number of nodes: if that stays, so do they.
     counted_stay = nodes_stay and len(old.nodes) != len(new.nodes)
+    idle = {*old.idle, *new.idle}
     changes = _changes(old, new)
-    refused = [change for change in changes if _stays(change.key, nodes_stay, counted_stay)]
+    refused = [change for change in changes if _stays(change.key, idle, nodes_stay, counted_stay)]
     totem = old.totem if counted_stay else _keep("totem", old.totem, new.totem, "integrity")
     configuration = msgspec.structs.replace(
         new,
@@ -82,7 +84,7 @@ def reload(old: Configuration, new: Configuration) -> Reload:
     mentioned = [change for change in changes if not change.key.startswith(COMPUTED)]
     return Reload(
         configuration,
-        applied=tuple(change for change in mentioned if change not in refused),
+        applied=tuple(change for change in mentioned if change not in refused and change.key not in idle),
         refused=tuple(change for change in mentioned if change in refused),
     )
 
@@ -105,7 +107,7 @@ def _changes(old: Configuration, new: Configuration) -> list[Change]:
     return sorted(changes, key=lambda change: change.key)
 
 
-def _stays(key: str, nodes_stay: bool, counted_stay: bool) -> bool:
+def _stays(key: str, idle: Container[str], nodes_stay: bool, counted_stay: bool) -> bool:
     """Whether a change of this cmap key has to wait for a restart."""
     if nodes_stay and key.startswith(("nodelist.", "totem.interface.")):
         return True
@@ -113,7 +115,7 @@ def _stays(key: str, nodes_stay: bool, counted_stay: bool) -> bool:
         return True
     path = re.sub(r"^(nodelist\.node|totem\.interface|logging\.logger_subsys)\.[^.]+\.", r"\1.", key)
     option = option_at(path)
-    return option is not None and not option.reload
+    return option is not None and not option.reload and key not in idle
 
 
 def _keep(section: str, old: StructT, new: StructT, *also: str) -> StructT:

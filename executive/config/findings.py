@@ -47,11 +47,10 @@ class Findings:
 
     def used(self, option: Option, place: Place) -> None:
         """An option is set; those without effect are mentioned together, each once."""
-        if option.spelling_of:
-            if option.effect is Effect.OBSOLETE:
-                self.notice(place, f"'{option.key}' is an older spelling of '{option.spelling_of}'")
-        elif option.effect is not Effect.ACTIVE:
+        if not option.acts:
             self._without_effect[option.effect].setdefault(option.path, place)
+        elif option.spelling_of and option.effect is Effect.OBSOLETE:
+            self.notice(place, f"'{option.key}' is an older spelling of '{option.spelling_of}'")
 
     @property
     def count(self) -> int:

@@ -306,10 +306,12 @@ class Configuration(msgspec.Struct, frozen=True):
     """In the order of the file."""
     cmap: dict[str, str | int] = {}
     """The file as dotted paths, unknown names included: `nodelist.node.0.ring0_addr`."""
+    idle: tuple[str, ...] = ()
+    """Keys of `cmap` that nothing acts on: unknown names, options without effect, what other programs read; sorted."""
     sources: tuple[str, ...] = ()
     """The files that were read, main file first; empty when there was none."""
     notices: tuple[str, ...] = ()
-    """What an operator should know; to be logged once as warnings when the node starts."""
+    """What an operator should know; to be logged as warnings at the start, and after a reload."""
 
     def node(self, node_id: int) -> NodeEntry:
         """The entry of a node.

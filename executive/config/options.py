@@ -103,6 +103,11 @@ class Option:
         return self.key if self.field == "" else self.field
 
     @property
+    def acts(self) -> bool:
+        """Whether setting it does anything in this version, if only as another spelling."""
+        return self.effect is Effect.ACTIVE or bool(self.spelling_of)
+
+    @property
     def accepts(self) -> str:
         """What may be written, all bounds included, for people."""
         if self.at_least is None or not isinstance(self.kind, Integer):

@@ -132,8 +132,7 @@ class Executive:
         if self._service_manager.watchdog_seconds is not None:
             self._feed_watchdog(self._service_manager.watchdog_seconds)
         self._log.notice(f"totemd Cluster Engine {VERSION} starting up", **effective_values(self.configuration))
-        for notice in self.configuration.notices:
-            self._cfg.warning(notice)
+        self._say_notices(self.configuration)
         self._family.begin()
 
     def close(self) -> None:
@@ -282,6 +281,7 @@ class Executive:
             self._service_manager.reloading()
         try:
             done = self._startup.reloader.reload(self.configuration)
+            self._say_notices(done.configuration)
             for warning in done.warnings:
                 self._cfg.notice(warning)
             self._apply(done)
@@ -293,6 +293,11 @@ class Executive:
         finally:
             if self._serving:
                 self._service_manager.ready(self._summary())
+
+    def _say_notices(self, configuration: Configuration) -> None:
+        """All, at a reload too: which are new cannot be told, since their places move with the lines of the file."""
+        for notice in configuration.notices:
+            self._cfg.warning(notice)
 
     def _apply(self, done: Reload) -> None:
         mode = socket_mode(done.configuration.access)

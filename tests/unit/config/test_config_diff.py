@@ -43,7 +43,6 @@ def test_live_options_apply(configure: Configure) -> None:
     assert done.refused == ()
     assert [str(change) for change in done.applied] == [
         "logging.debug: not set -> on",
-        "my: not set -> own",
         "totem.token: not set -> 5000",
         "uidgid.config.uid.7: not set -> 1",
     ]
@@ -68,6 +67,23 @@ def test_fixed_options_keep_their_value(configure: Configure) -> None:
     assert "totem.secauth" not in kept.cmap
     assert kept.cmap["runtime.config.totem.netmtu"] == 1400
     assert kept.cmap["runtime.config.totem.token"] == 5000
+
+
+def test_what_has_no_effect_is_no_change(configure: Configure) -> None:
+    """Typing errors, options that nothing acts on, sections of others: in cmap, but neither applied nor refused."""
+    idle = "tokn: 5\nlink_mode: active\nthreads: 2"
+    others = "surprise {\nx: 1\n}\nquorum {\ndevice {\nmodel: net\nnet {\nhost: q\n}\n}\n}\nmy: own\n"
+    old, new = configure(text(*TWO)), configure(text(*TWO, totem=idle, more=others))
+    for done in (reload(old, new), reload(new, old)):
+        assert done.applied == done.refused == done.warnings == ()
+    assert reload(old, new).configuration == new
+    assert new.cmap["totem.tokn"] == "5"
+    assert any("did you mean 'token'?" in notice for notice in reload(old, new).configuration.notices)
+
+
+def test_another_spelling_has_an_effect(configure: Configure) -> None:
+    old, new = configure(text(*TWO)), configure(text(*TWO, more="logging {\nsyslog_level: err\n}"))
+    assert keys(reload(old, new).applied) == ["logging.syslog_level"]
 
 
 def test_a_reload_after_a_reload_refuses_the_same(configure: Configure) -> None:
@@ -158,7 +174,8 @@ def test_the_table_decides(configure: Configure, option: Option) -> None:
     section, _, key = option.path.rpartition(".")
     first, second = (configure(text(*TWO, more=f"{section} {{\n{key}: {word}\n}}")) for word in ("yes", "no"))
     done = reload(first, second)
-    assert keys(done.applied if option.reload else done.refused) == [option.path]
+    mentioned = [option.path] if option.acts else []
+    assert keys(done.applied if option.reload else done.refused) == mentioned
     if option.model_field:
         kept = getattr(getattr(done.configuration, section), option.model_field)
         assert kept is not option.reload

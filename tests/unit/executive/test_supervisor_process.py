@@ -18,7 +18,7 @@ from totemd.executive.runtime.child import ORPHAN_SECONDS
 from totemd.ipc.blocking import BlockingConnection
 from totemd.ipc.endpoints import BlockingEndpoint
 from totemd.ipc.errors import AccessDenied
-from totemd.ipc.messages.control import TO_TOTEMCTL, MembersRequest
+from totemd.ipc.messages.control import TO_TOTEMCTL, MembersRequest, ReloadRequest
 from totemd.ipc.paths import EXECUTIVE_SOCKET, PID_FILE
 
 LATE_SECONDS = 5.0
@@ -164,6 +164,17 @@ def test_sighup_reloads_what_can_be_reloaded(node: FakeNode) -> None:
     assert node.status().token_ms == 2650
     assert "Config reload requested by node 1" in node.log
     assert "configuration changed: totem.token: 1000 -> 2000" in node.log
+
+
+def test_a_typing_error_is_warned_about_at_a_reload_too(node: FakeNode) -> None:
+    node.start()
+    node.configure(token=2000, extra="totem {\n tokn: 5\n link_mode: active\n}\n")
+    assert node.ask(ReloadRequest(1)).changed == ("totem.token: 1000 -> 2000",)
+    node.wait(lambda: "configuration changed: totem.token" in node.log, "the reload is done")
+    warnings = [line for line in node.log.splitlines() if "warning [CFG   ]" in line]
+    assert any("unknown option 'tokn' in section 'totem'; did you mean 'token'?" in line for line in warnings)
+    assert any("known but without effect yet: totem.link_mode" in line for line in warnings)
+    assert "tokn: not set" not in node.log
 
 
 def test_what_cannot_change_is_named_and_kept(node: FakeNode) -> None:
