@@ -106,8 +106,15 @@ class TextFormatter(logging.Formatter):
         return file + function
 
 
+JSON_KEYS = frozenset({"time", "level", "subsystem", "pid", "host", "event", "exception"})
+"""What every JSON line may hold; a value that has such a name itself is found under `value_NAME`."""
+
+
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: `time` (Unix), `level`, `subsystem`, `pid`, `host`, `event`, and the line's values."""
+    """One JSON object per line: `time` (Unix), `level`, `subsystem`, `pid`, `host`, `event`, and the line's values.
+
+    The `pid` is that of the process that speaks; a line about another process has that one's as `value_pid`.
+    """
 
     def __init__(self, subsystem: str) -> None:
         super().__init__()
@@ -118,13 +125,13 @@ class JsonFormatter(logging.Formatter):
         """The object."""
         values: Mapping[str, object] = getattr(record, "values", {})
         line: dict[str, object] = {
-            **values,
             "time": record.created,
             "level": _level_word(record),
             "subsystem": getattr(record, "subsystem", self._subsystem),
             "pid": record.process,
             "host": self._host,
             "event": record.getMessage(),
+            **{f"value_{key}" if key in JSON_KEYS else key: value for key, value in values.items()},
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

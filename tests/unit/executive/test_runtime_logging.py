@@ -169,6 +169,20 @@ def test_json_for_programs() -> None:
     }
 
 
+def test_no_value_of_a_json_line_is_lost() -> None:
+    """`Service engine loaded: cpg pid=7`: whose pid is it?"""
+
+    values = {key: f"its {key}" for key in lines.JSON_KEYS - {"event", "subsystem"}}
+
+    def speak() -> None:
+        get_logger("totem").notice("loaded", **values)
+
+    (line,) = said(QUIET, speak, {"TOTEMD_LOG_FORMAT": "json"})
+    told = json.loads(line)
+    assert {key: told[f"value_{key}"] for key in values} == values
+    assert (told["pid"], told["level"], told["event"]) == (os.getpid(), "notice", "loaded")
+
+
 def test_the_file_is_appended_to_and_reopened_after_it_was_moved(tmp_path: Path) -> None:
     file = tmp_path / "log"
     file.write_text("before\n")
