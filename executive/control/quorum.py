@@ -13,6 +13,7 @@ import msgspec
 from ...ipc.blocking import BlockingConnection, Lost
 from ...ipc.channel import Arrived, Opened
 from ...ipc.errors import ConnectionLost, NotFound
+from ...ipc.ids import NODE_ID_MAX
 from ...ipc.messages.control import StatusReply, StatusRequest
 from ...ipc.messages.quorum import TO_CLIENT, VOTES_MAX, Ask, CancelWait, Changed, Count, Expect, Grant, Seen, Track
 from ...ipc.messages.quorum import Standing as StandingReply
@@ -118,7 +119,7 @@ def set_expected(options: Options, votes: int) -> None:
 
 @command("set-votes")
 @click.argument("votes", type=_VOTES)
-@click.option("--node", "node_id", type=click.IntRange(1, 2**32 - 1), metavar="ID", help="Which; else this one.")
+@click.option("--node", "node_id", type=click.IntRange(1, NODE_ID_MAX), metavar="ID", help="Which; else this one.")
 def set_votes(options: Options, votes: int, node_id: int | None) -> None:
     """A node has VOTES votes, until it is started again."""
     with _Service(options) as service:

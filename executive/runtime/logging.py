@@ -10,7 +10,7 @@ structure sets `TOTEMD_LOG_FORMAT=json` and gets one JSON object per line instea
 
 | level | what is said there |
 | --- | --- |
-| emerg, alert, crit | the node cannot go on, or must not |
+| crit | the node cannot go on, or must not |
 | err | something failed and stays failed until somebody acts |
 | warning | it goes on, but somebody should look |
 | notice | what an operator wants to read later: rings, restarts, reloads |
@@ -45,10 +45,7 @@ _OUR_FORMATTERS = (TextFormatter, JsonFormatter)
 
 
 class Logger(structlog.BoundLoggerBase):
-    """A structlog logger with corosync's levels; `log.bind(…)` makes one with more context.
-
-    The names of the standard library (`error`, `critical`, `exception`) are there too.
-    """
+    """A structlog logger with corosync's levels as far as anything is said there; `log.bind(…)` adds context."""
 
     def _say(self, level: Level, event: str, args: tuple[object, ...], values: dict[str, Any]) -> None:
         if self._logger.isEnabledFor(level):
@@ -78,26 +75,6 @@ class Logger(structlog.BoundLoggerBase):
     def crit(self, event: str, *args: object, **values: Any) -> None:
         self._say(Level.CRIT, event, args, values)
 
-    def alert(self, event: str, *args: object, **values: Any) -> None:
-        self._say(Level.ALERT, event, args, values)
-
-    def emerg(self, event: str, *args: object, **values: Any) -> None:
-        self._say(Level.EMERG, event, args, values)
-
-    def error(self, event: str, *args: object, **values: Any) -> None:
-        self._say(Level.ERR, event, args, values)
-
-    def critical(self, event: str, *args: object, **values: Any) -> None:
-        self._say(Level.CRIT, event, args, values)
-
-    def exception(self, event: str, *args: object, **values: Any) -> None:
-        """An error with the traceback of the exception that is being handled."""
-        self._say(Level.ERR, event, args, {"exc_info": True, **values})
-
-    def is_enabled(self, level: Level) -> bool:
-        """Whether a line of this level goes anywhere; asks before an expensive text is made."""
-        return bool(self._logger.isEnabledFor(level))
-
 
 def get_logger(subsystem: str = MAIN, **context: Any) -> Logger:
     """The logger of a subsystem: MAIN, TOTEM, CPG, SAM, QUORUM, VOTEQ, CFG, SERV, SYNC …"""
@@ -122,13 +99,12 @@ def _hand_over(_logger: object, _method: str, event: structlog.typing.EventDict)
 
 
 class _Sinks:
-    """The handlers of one configuration; subsystems that say the same share them."""
+    """The handlers of one configuration: one set for all, and one for each subsystem that has options of its own."""
 
     def __init__(self, subsystem: str, stderr: TextIO, environment: Mapping[str, str]) -> None:
         self._subsystem = subsystem
         self._stderr = stderr
         self._json = environment.get(FORMAT_VARIABLE, "") == "json"
-        self._files: dict[str, logging.Handler] = {}
         self.all: list[logging.Handler] = []
 
     def handlers(self, options: LoggingOptions) -> Iterator[logging.Handler]:

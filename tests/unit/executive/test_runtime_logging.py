@@ -70,8 +70,8 @@ def test_file_line_and_function() -> None:
 
 
 WORDS = {
-    **{"emerg": "emerg", "alert": "alert", "crit": "crit", "err": "error", "warning": "warning", "notice": "notice"},
-    **{"info": "info", "debug": "debug", "trace": "trace", "error": "error", "critical": "crit"},
+    **{"crit": "crit", "err": "error", "warning": "warning"},
+    **{"notice": "notice", "info": "info", "debug": "debug", "trace": "trace"},
 }
 
 
@@ -112,11 +112,7 @@ def test_a_subsystem_of_its_own() -> None:
         subsystems=(SubsystemLogging("SAM", to_stderr=False), SubsystemLogging("TOTEM", debug="on")),
     )
     assert [line.split()[-1] for line in said(options, speak)] == ["loud"]
-    assert get_logger("totem").is_enabled(Level.DEBUG)
-    assert not get_logger("cpg").is_enabled(Level.DEBUG)
-    # A reload takes it back.
-    assert said(QUIET, speak) != []
-    assert not get_logger("totem").is_enabled(Level.DEBUG)
+    assert [line.split()[-1] for line in said(QUIET, speak)] == ["muted"], "a reload takes it back"
 
 
 def test_a_loggers_context_and_arguments() -> None:
@@ -138,7 +134,7 @@ def test_tracebacks_follow_in_the_same_shape() -> None:
         try:
             raise KeyError("gone")
         except KeyError:
-            get_logger("sam").exception("a bug")
+            get_logger("sam").err("a bug", exc_info=True)
 
     found = said(QUIET, speak)
     assert found[0].endswith("a bug")
