@@ -79,15 +79,17 @@ def load(
     file = Path(named) if named else DEFAULT_CONFIG_FILE
     try:
         main = _read(file)
-    except FileNotFoundError as error:
-        if not named:
+    except OSError as error:
+        if not named and isinstance(error, FileNotFoundError):
             return _without_file(file, settings, machine, more)
         raise ConfigurationError(_cannot_read(file, error)) from None
-    except OSError as error:
-        raise ConfigurationError(_cannot_read(file, error)) from None
+    return _with_drop_ins(replace(main, text=f"{main.text}\n{more}"), file, settings, machine)
+
+
+def _with_drop_ins(main: SourceText, file: Path, settings: Settings, machine: Host) -> Configuration:
     drop_ins, unreadable = _read_drop_ins(file.parent / DROP_IN_DIRECTORY)
     try:
-        configuration = build(replace(main, text=f"{main.text}\n{more}"), drop_ins, settings, machine)
+        configuration = build(main, drop_ins, settings, machine)
     except ConfigurationError as error:
         raise ConfigurationError(*unreadable, *error.problems) from None
     if unreadable:
