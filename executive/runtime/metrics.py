@@ -17,16 +17,21 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Counter:
-    """A number that only grows; its name ends in `_total`."""
+    """A number that only grows; its name ends in `_total`.  Add to it, or let `read` tell it when it is asked for."""
 
-    __slots__ = ("value",)
+    __slots__ = ("_read", "value")
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[], float] | None = None) -> None:
         self.value = 0
+        self._read = read
 
     def add(self, amount: int = 1) -> None:
         """Count."""
         self.value += amount
+
+    def current(self) -> float:
+        """The value now."""
+        return self.value if self._read is None else self._read()
 
 
 class Gauge:
@@ -49,9 +54,10 @@ class Metrics:
     def __init__(self) -> None:
         self._numbers: dict[tuple[str, Labels], tuple[Counter | Gauge, str]] = {}
 
-    def counter(self, name: str, help: str, **labels: str) -> Counter:
+    def counter(self, name: str, help: str, read: Callable[[], float] | None = None, **labels: str) -> Counter:
         """The counter `totemd_NAME_total` with these labels; the same object for the same arguments."""
-        found, _ = self._numbers.setdefault((f"{PREFIX}{name}_total", tuple(sorted(labels.items()))), (Counter(), help))
+        key = f"{PREFIX}{name}_total", tuple(sorted(labels.items()))
+        found, _ = self._numbers.setdefault(key, (Counter(read), help))
         assert isinstance(found, Counter)
         return found
 
@@ -64,9 +70,7 @@ class Metrics:
     def snapshot(self) -> tuple[Metric, ...]:
         """All numbers now."""
         return tuple(
-            Metric(name, "counter", number.value, help, labels)
-            if isinstance(number, Counter)
-            else Metric(name, "gauge", number.current(), help, labels)
+            Metric(name, "counter" if isinstance(number, Counter) else "gauge", number.current(), help, labels)
             for (name, labels), (number, help) in self._numbers.items()
         )
 

@@ -31,7 +31,7 @@ def own_metrics(family: Family, server: Server[Any], uptime_seconds: Callable[[]
     metrics = Metrics()
     metrics.gauge("uptime_seconds", "Seconds since the executive started.", lambda: round(uptime_seconds(), 3))
     metrics.gauge("control_sessions", "Open connections of the control socket.", lambda: len(list(server.sessions)))
-    metrics.gauge("control_malformed", "Messages that were none of this protocol.", lambda: server.malformed)
+    metrics.counter("control_malformed", "Messages that were none of this protocol.", lambda: server.malformed)
     for name in family.snapshot():
         _about_child(metrics, family, name)
     return metrics
@@ -44,5 +44,5 @@ def _about_child(metrics: Metrics, family: Family, name: str) -> None:
     def running() -> float:
         return family.snapshot()[name].state == "running"
 
-    metrics.gauge("child_restarts", "Restarts since the executive started.", restarts, child=name)
+    metrics.counter("child_restarts", "Restarts since the executive started.", restarts, child=name)
     metrics.gauge("child_running", "1 while the process serves.", running, child=name)

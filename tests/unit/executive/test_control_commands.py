@@ -123,7 +123,9 @@ def test_apps(totemctl: Totemctl) -> None:
 
 def test_metrics(totemctl: Totemctl) -> None:
     text = totemctl("metrics").out
-    assert "# TYPE totemd_child_restarts gauge\n" in text
+    assert 'totemd_child_restarts_total{child="cpg",process="executive"} 0.0\n' in text
+    for name in ("totemd_child_restarts_total", "totemd_control_malformed_total"):
+        assert f"# TYPE {name} counter\n" in text, "it only grows"
     for process in ("totem", "cpg", "sam"):
         assert f'totemd_fake{{process="{process}"}} 1.0\n' in text
     told = totemctl("metrics", "--json").json

@@ -11,10 +11,12 @@ def test_a_number_is_made_once() -> None:
     metrics = Metrics()
     metrics.counter("drops", "Drops.", why="digest").add()
     metrics.counter("drops", "Drops.", why="digest").add(2)
+    metrics.counter("restarts", "Restarts.", lambda: 7)
     metrics.gauge("members", "Members.").value = 3
     metrics.gauge("backlog", "Backlog.", lambda: 1.5)
     assert metrics.snapshot() == (
         Metric("totemd_drops_total", "counter", 3, "Drops.", (("why", "digest"),)),
+        Metric("totemd_restarts_total", "counter", 7, "Restarts."),
         Metric("totemd_members", "gauge", 3, "Members."),
         Metric("totemd_backlog", "gauge", 1.5, "Backlog."),
     )
