@@ -59,7 +59,7 @@ def _word(value: object) -> str:
     """A value as it stands in a line: bare when nobody could misread it."""
     if isinstance(value, bytes | bytearray | memoryview):
         return repr(bytes(value))
-    text = str(value)
+    text = " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
     return text if text and text.isprintable() and not set(text) & set(" \"'=") else repr(text)
 
 

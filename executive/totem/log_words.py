@@ -15,19 +15,20 @@ Fields = dict[str, Any]
 
 
 def say(log: Logger, complaints: Complaints, fact: Fact, now: float) -> None:
-    """Log a fact: in corosync's words if it has some, else under its own name; what may come at every visit, rarely."""
+    """Log a fact: in corosync's words if it has some, in ours if an operator is to read it, else under its own name.
+
+    What may come at every visit is said rarely, and values that are empty not at all.
+    """
     fields = dict(fact.fields)
     if fact.event in _MANY:
         unsaid = complaints.admit(fact.event, now)
         if unsaid is None:
             return
         fields |= {"unsaid": unsaid} if unsaid else {}
-    wording = _WORDING.get(fact.event)
-    if wording is None:
-        _LEVELS[fact.level](log)(fact.event, **fields)
-        return
+    wording = WORDING.get(fact.event, lambda _: iter((fact.event,)))
+    kept = _KEPT.get(fact.event, ()) if fact.event in WORDING else tuple(fields)
     for text in wording(fields):
-        _LEVELS[fact.level](log)(text, **{name: fields[name] for name in _KEPT.get(fact.event, ()) if name in fields})
+        _LEVELS[fact.level](log)(text, **{name: fields[name] for name in kept if fields.get(name, ()) != ()})
 
 
 def say_dropped(log: Logger, complaints: Complaints, event: Dropped, now: float) -> None:
@@ -53,6 +54,26 @@ def _installed(fields: Fields) -> Iterator[str]:
     yield text
     if failed := tuple(node for node in left if node not in clean):
         yield f"Failed to receive the leave message. failed: {_numbers(failed)}"
+
+
+def _gather(fields: Fields) -> Iterator[str]:
+    state = "" if fields["state"] == "operational" else f" (in {fields['state']})"
+    failed = f" failed: {_numbers(fields['failed'])}" if fields["failed"] else ""
+    candidates = _numbers(fields["candidates"])
+    yield f"Looking for a new membership: {fields['because']}{state}. Candidates: {candidates}{failed}"
+
+
+def _leave(fields: Fields) -> Iterator[str]:
+    yield f"Leaving the ring ({fields['ring']})."
+
+
+def _consensus_timeout(fields: Fields) -> Iterator[str]:
+    yield f"No consensus in time. Regarded as failed: {_numbers(fields['missing']) or 'nobody'}"
+
+
+def _suspect(fields: Fields) -> Iterator[str]:
+    failed = _numbers(fields["failed"]) or "nobody"
+    yield f"The token does not get past node {fields['suspect']}. Regarded as failed: {failed}"
 
 
 def _token_lost(fields: Fields) -> Iterator[str]:
@@ -100,8 +121,12 @@ def _process_gone(fields: Fields) -> Iterator[str]:
     yield f"Nobody listens any more at node {_numbers(fields['nodes'])}, forming new configuration."
 
 
-_WORDING: Final[dict[str, Callable[[Fields], Iterator[str]]]] = {
+WORDING: Final[dict[str, Callable[[Fields], Iterator[str]]]] = {
     "ring.installed": _installed,
+    "ring.gather": _gather,
+    "ring.leave": _leave,
+    "ring.consensus_timeout": _consensus_timeout,
+    "ring.suspect": _suspect,
     "ring.token_lost": _token_lost,
     "ring.token_overdue": _overdue,
     "ring.retransmit_list": _retransmit_list,
@@ -112,6 +137,7 @@ _WORDING: Final[dict[str, Callable[[Fields], Iterator[str]]]] = {
     "ring.process_gone": _process_gone,
     "ring.node_removed": _node_removed,
 }
+"""Every fact above level debug is here."""
 
 _MANY: Final = frozenset({"ring.retransmit_list"})
 """What may happen at every visit of the token, and is said now and then."""

@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from logging import LogRecord
 from typing import Any
 
 import pytest
 from chaoskit import blackbox
-from chaoskit.judge import judge
+from chaoskit.judge import configurations, judge, nodes_history
 from chaoskit.records import Ending, Records
+from simcluster.history import Regular, RingKey
+from structlog.testing import CapturingLogger
+from totemd.executive.config.model import LoggingOptions
+from totemd.executive.runtime.lines import TextFormatter
+from totemd.executive.totem.core.effects import Fact, Level
+from totemd.executive.totem.links.complaints import Complaints
+from totemd.executive.totem.log_words import say
 
 JOIN, LEAVE, NODE_DOWN, NODE_UP, PROCESS_DOWN = 1, 2, 3, 4, 5
 AGREED, SAFE = 2, 3
@@ -268,16 +276,16 @@ def test_a_cycle_over_three_members_is_found_though_no_two_disagree() -> None:
 
 
 LOG = """\
-00:01 [10] [TOTEM ] A new membership (1.5) was formed. Members members=(1,) because=boot
-00:02 [10] [TOTEM ] A new membership (1.9) was formed. Members joined: 2 members='(1, 2)' x
-00:03 [10] [TOTEM ] A new membership (1.d) was formed. Members left: 2 members=(1,) x
-00:04 [11] [TOTEM ] A new membership (1.11) was formed. Members members=(1,) because=boot
-00:05 [11] [TOTEM ] A new membership (1.15) was formed. Members joined: 2 members='(1, 2)' x
+00:01 [10] [TOTEM ] A new membership (1.5) was formed. Members members=1 because=boot
+00:02 [10] [TOTEM ] A new membership (1.9) was formed. Members joined: 2 members='1 2' x
+00:03 [10] [TOTEM ] A new membership (1.d) was formed. Members left: 2 members=1 x
+00:04 [11] [TOTEM ] A new membership (1.11) was formed. Members members=1 because=boot
+00:05 [11] [TOTEM ] A new membership (1.15) was formed. Members joined: 2 members='1 2' x
 """
 OTHER_LOG = """\
-00:01 [20] [TOTEM ] A new membership (2.5) was formed. Members members=(2,) because=boot
-00:02 [20] [TOTEM ] A new membership (1.9) was formed. Members joined: 1 members='(1, 2)' x
-00:05 [20] [TOTEM ] A new membership (1.15) was formed. Members joined: 1 left: 1 members='(1, 2)' x
+00:01 [20] [TOTEM ] A new membership (2.5) was formed. Members members=2 because=boot
+00:02 [20] [TOTEM ] A new membership (1.9) was formed. Members joined: 1 members='1 2' x
+00:05 [20] [TOTEM ] A new membership (1.15) was formed. Members joined: 1 left: 1 members='1 2' x
 """
 
 
@@ -285,9 +293,22 @@ def in_logs(one: str, other: str = OTHER_LOG) -> set[str]:
     return {violation.prop for violation in judge(Records(), {1: one, 2: other})}
 
 
+def test_the_judge_reads_what_nodes_write() -> None:
+    values = {"ring": "1.9", "members": (1, 2), "joined": (2,), "left": (), "left_cleanly": (), "because": "join"}
+    log = CapturingLogger()
+    say(log, Complaints(), Fact("ring.installed", Level.NOTICE, tuple(values.items())), 0.0)  # type: ignore[arg-type]
+    (said,) = log.calls
+    record = LogRecord("totemd.TOTEM", Level.NOTICE, "", 0, said.args[0], None, None)
+    record.values = said.kwargs
+    line = TextFormatter(LoggingOptions(), "TOTEM").format(record)
+    assert configurations(line) == 1
+    (history,) = nodes_history({1: line}).processes.values()
+    assert [entry.event for entry in history] == [Regular(RingKey(9, 1), (1, 2), (1,), (2,))]
+
+
 def test_logs_tell_the_configurations() -> None:
     assert in_logs(LOG) == set()
     assert "E6" in in_logs(LOG.replace("1.11)", "1.d)")), "a ring id came twice"
-    assert "E5" in in_logs(LOG.replace("joined: 2 members='(1, 2)'", "joined: 2 3 members='(1, 2, 3)'"))
+    assert "E5" in in_logs(LOG.replace("joined: 2 members='1 2'", "joined: 2 3 members='1 2 3'"))
     assert "E7" in in_logs(LOG, OTHER_LOG.replace("joined: 1 left: 1", "")), "node 1 did not come from 1.9"
     assert "crash" in in_logs(LOG + "Traceback (most recent call last):\n  File …\nKeyError: 3\n")

@@ -28,7 +28,7 @@ def create_link(
     """
     settings = LinkSettings.of(configuration)
     if configuration.totem.transport != "udpu":
-        log.warning("link.multicast_not_used", transport=configuration.totem.transport, instead="udpu")
+        log.warning(f"Transport {configuration.totem.transport} is not there yet: udpu is used instead")
     faults = environment.get(FAULTS_VARIABLE, "")
     if not faults:
         return UdpuLink(settings, deliver, log, complain), settings

@@ -187,7 +187,7 @@ class FaultyLink:
         self._commands = commands
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(commands.fileno(), self._obey)
-        self._log.warning("link.faults_on_command", socket=str(self._path))
+        self._log.warning(f"This link makes faults on command, for tests: {self._path}")
 
     def close(self) -> None:
         """See `Link.close`."""
@@ -272,8 +272,8 @@ class FaultyLink:
         try:
             command = read_command(text)
         except MalformedMessage as error:
-            self._log.warning("link.unknown_fault_command", because=str(error))
+            self._log.warning(f"No command for faults: {error}")
             return {"error": str(error)}
         self._faults.command(command)
-        self._log.info("link.faults_changed", command=text.decode())
+        self._log.info("The faults of the link have changed", command=text.decode())
         return {"ok": True}

@@ -48,6 +48,9 @@ _UDP_GRO: Final = 104
 _SEGMENTATION_REFUSED: Final = frozenset({errno.EINVAL, errno.EIO, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EMSGSIZE})
 """What kernels, drivers and packet filters answer when a segmented send is more than they can do."""
 
+_FAILED: Final = {"send": "Sending to", "receive": "Receiving at"}
+"""Calls of the system as log lines name them, before the address."""
+
 _INT: Final = struct.Struct("=i")
 _SHORT: Final = struct.Struct("=H")
 _GRO_CONTROL_BYTES: Final = socket.CMSG_SPACE(_INT.size)
@@ -256,7 +259,7 @@ class UdpuLink:
                 if error.errno not in _SEGMENTATION_REFUSED:
                     raise
                 self._segmentation = False
-                self._log.info("link.segmentation_off", address=address[0], because=error.strerror)
+                self._log.info(f"Datagrams are sent one by one: segmentation does not work here: {error.strerror}")
                 return sent
         return count
 
@@ -271,7 +274,9 @@ class UdpuLink:
         granted = bound.getsockopt(socket.SOL_SOCKET, option) // 2
         if granted < wanted:
             limit = "net.core.rmem_max" if option == socket.SO_RCVBUF else "net.core.wmem_max"
-            self._log.info("link.small_buffer", direction=direction, granted=granted, wanted=wanted, raise_limit=limit)
+            self._log.info(
+                f"The {direction} buffer has {granted} bytes instead of {wanted}: a burst may be lost; raise {limit}"
+            )
         return granted
 
     def _objection(self, run: Run, address: _SocketAddress) -> Refusal | None:
@@ -287,14 +292,16 @@ class UdpuLink:
         self._counts[f"dropped_{reason.value}"] += 1
         unsaid = self._complaints.admit((reason, address), self._now())
         if unsaid is not None:
-            self._log.debug(f"Packet rejected from {address}", reason=reason.value, unsaid=unsaid)
+            more = {"unsaid": unsaid} if unsaid else {}
+            self._log.debug(f"Packet rejected from {address}", reason=reason.value, **more)
 
     def _failed(self, what: str, error: OSError, address: str) -> None:
         name = errno.errorcode.get(error.errno or 0, "unknown").lower()
         self._counts[f"{what}_failed_{name}"] += 1
         unsaid = self._complaints.admit((what, name, address), self._now())
         if unsaid is not None:
-            self._log.warning(f"link.{what}_failed", address=address, because=error.strerror, unsaid=unsaid)
+            more = {"unsaid": unsaid} if unsaid else {}
+            self._log.warning(f"{_FAILED[what]} {address} failed: {error.strerror}", **more)
 
     def _now(self) -> float:
         return 0.0 if self._loop is None else self._loop.time()

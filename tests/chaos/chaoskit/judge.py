@@ -37,7 +37,7 @@ _ANY_RING = RingKey(0, 0)
 
 _LINE = re.compile(
     r"\[(?P<pid>\d+)\].*A new membership \((?P<representative>\d+)\.(?P<sequence>[0-9a-f]+)\) was formed\. Members"
-    r"(?: joined:(?P<joined>(?: \d+)*))?(?: left:(?P<left>(?: \d+)*))? .*?members='?\((?P<members>[^)]*)\)"
+    r"(?: joined:(?P<joined>(?: \d+)*))?(?: left:(?P<left>(?: \d+)*))? .*?members='?(?P<members>\d+(?: \d+)*)"
 )
 
 CRASH_WORDS = ("Traceback (most recent call last)", "AssertionError", "Task exception was never retrieved")
@@ -121,8 +121,7 @@ def _rings(life: Life) -> Iterator[tuple[float, OnRing]]:
 
 
 def _configuration(found: re.Match[str]) -> Regular:
-    members = tuple(int(each) for each in found["members"].replace(",", " ").split())
-    joined = _numbers(found["joined"])
+    members, joined = _numbers(found["members"]), _numbers(found["joined"])
     ring = RingKey(int(found["sequence"], 16), int(found["representative"]))
     return Regular(ring, members, tuple(each for each in members if each not in joined), joined)
 

@@ -129,6 +129,11 @@ def test_what_a_peer_sends_cannot_look_like_another_line() -> None:
     assert line.endswith(r"""from \x1b[2Jpeer\nJan 01 name='a b' empty='' raw=b'\x00\n' equals='a=b'""")
 
 
+def test_lists_are_read_by_people() -> None:
+    (line,) = said(QUIET, lambda: get_logger().notice("ring", members=(1, 3), alone=[7]))
+    assert line.endswith("ring members='1 3' alone=7")
+
+
 def test_tracebacks_follow_in_the_same_shape() -> None:
     def speak() -> None:
         try:
