@@ -21,7 +21,7 @@ from ..ipc.paths import EXECUTIVE_SOCKET, RUN_DIR_VARIABLE, run_dir
 from .config.load import CONFIG_FILE_VARIABLE, KEY_FILE_VARIABLE
 from .config.model import Configuration
 from .keygen import cluster_key
-from .runtime import descriptors, logging
+from .runtime import descriptors, logging, stdout
 from .runtime.access import socket_mode
 from .runtime.version import VERSION
 from .supervisor.detach import Announcement, detach
@@ -182,7 +182,8 @@ def _refuse(announcement: Announcement, code: ExitCode, reason: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
     try:
-        code: int = totemd.main(arguments, prog_name="totemd", standalone_mode=False)
+        with stdout.checked():
+            code: int = totemd.main(arguments, prog_name="totemd", standalone_mode=False)
         return code
     except ConfigurationError as error:
         click.echo("\n".join(error.problems), err=True)
@@ -196,6 +197,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StartRefused as error:
         click.echo(f"totemd: {error}", err=True)
         return error.code
+    except stdout.OutputFailed as error:
+        click.echo(f"totemd: {error}", err=True)
+        return ExitCode.FAILED
     except click.ClickException as error:
         error.show()
         return ExitCode.CONFIGURATION

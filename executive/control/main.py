@@ -12,6 +12,7 @@ import click
 
 from ...ipc.errors import TotemdError
 from ...ipc.paths import run_dir
+from ..runtime import stdout
 from ..runtime.version import VERSION
 from .apps import apps
 from .asking import Options
@@ -55,7 +56,8 @@ for each in (keygen, status, members, groups, apps, blackbox, cmap, metrics, quo
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script; returns the exit code."""
     try:
-        code = totemctl.main(arguments, prog_name="totemctl", standalone_mode=False)
+        with stdout.checked():
+            code = totemctl.main(arguments, prog_name="totemctl", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return EXIT_USAGE

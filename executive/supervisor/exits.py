@@ -12,7 +12,7 @@ class ExitCode(enum.IntEnum):
     CONFIGURATION = 2, "the command line, the configuration or the cluster key cannot be used"
     PRIVILEGES = 3, "runs setuid or setgid"
     LOGGING = 7, "the log file cannot be opened"
-    FAILED = 15, "a child ended too often, or the control socket cannot be served"
+    FAILED = 15, "a child ended too often, or the control socket cannot be served, or standard output not be written"
     RUN_DIRECTORY = 16, "the run directory is missing, belongs to somebody else, or is open to everybody"
     PID_FILE = 17, "the pid file cannot be written or locked"
     ALREADY_RUNNING = 18, "another totemd runs in this run directory"
