@@ -42,9 +42,10 @@ def at_work(run: subprocess.Popen[str]) -> list[psutil.Process]:
     """Its workers, once they have left their beginnings behind: whatever they do then is simulating."""
     found = []
     for child in psutil.Process(run.pid).children():
-        words = child.cmdline()
-        if any("spawn_main" in word for word in words) and child.cpu_times().user > 1.0:
-            found.append(child)
+        with suppress(psutil.NoSuchProcess):  # it asks `git` at the beginning
+            words = child.cmdline()
+            if any("spawn_main" in word for word in words) and child.cpu_times().user > 1.0:
+                found.append(child)
     return found
 
 
