@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -93,15 +94,20 @@ class _Service:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def quorum(context: click.Context, monitor: bool, as_json: bool) -> None:
-    """The votes of the cluster.  Without a command: exit code 0 quorate, 2 not quorate, 1 error."""
+    """The votes of the cluster.  Without a command: exit code 0 quorate, 2 not quorate, 1 error.
+
+    With --monitor: 0 once it is ended.
+    """
     options: Options = context.obj
     options.as_json |= as_json
     if context.invoked_subcommand is not None:
         return
     with _Service(options) as service:
         if monitor:
-            for standing in service.changes():
-                _print(options, standing, one_line=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                for standing in service.changes():
+                    _print(options, standing, one_line=True)
+            return
         count = service.count()
     _print(options, count)
     context.exit(0 if count.quorate else EXIT_NOT_QUORATE)

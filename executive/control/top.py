@@ -19,7 +19,10 @@ REFRESH_SECONDS = 1.0
 @command("top")
 @click.option("--once", is_flag=True, help="Show it once and end; --json implies this.")
 def top(options: Options, once: bool) -> None:
-    """Status, members and processes, every second, until Ctrl-C."""
+    """Status, members and processes, every second, until Ctrl-C.
+
+    On the whole screen; where the output is no terminal, one after the other.
+    """
     with options.executive() as executive:
         if options.as_json:
             status, members = executive.ask(StatusRequest()), executive.ask(MembersRequest())
