@@ -25,9 +25,10 @@ def say(log: Logger, complaints: Complaints, fact: Fact, now: float) -> None:
         if unsaid is None:
             return
         fields |= {"unsaid": unsaid} if unsaid else {}
-    wording = WORDING.get(fact.event, lambda _: iter((fact.event,)))
-    kept = _KEPT.get(fact.event, ()) if fact.event in WORDING else tuple(fields)
-    for text in wording(fields):
+    wording = WORDING.get(fact.event)
+    texts = (fact.event,) if wording is None else wording(fields)
+    kept = tuple(fields) if wording is None else _KEPT.get(fact.event, ())
+    for text in texts:
         _LEVELS[fact.level](log)(text, **{name: fields[name] for name in kept if fields.get(name, ()) != ()})
 
 
