@@ -254,6 +254,9 @@ class SamProcess:
             )
         if session.state is not None:
             raise InvalidArgument("this connection has registered an application already; it can register one")
+        taken = self._registry.apps.get(message.name)
+        if taken is not None and taken.state is AppState.ORPHANED:
+            self._look_at(taken)  # a sam-run that wants its name ends it first: that was after the last look
         app = self._registry.enrol(message, session.pid)
         session.state = app
         self._sessions[app] = session

@@ -114,6 +114,22 @@ def test_an_orphan_is_ended_first_with_all_that_belongs_to_it(workshop: Workshop
     assert "ends instance 1" in workshop.errors
 
 
+def test_a_served_name_is_free_as_soon_as_its_orphan_has_been_ended(node: SamAlone, workshop: Workshop) -> None:
+    """The sam process looks at orphans now and then only, and sam-run does not wait for that."""
+    options = ("--name", "web", "--if-orphaned", "end", "--require-sam")
+    for generation in ("first", "second", "third"):
+        process = workshop.shell(STAY, *options)
+        pid = workshop.started(1).pid
+        node.until("web", "running", pid)
+        process.kill()
+        node.until("web", "orphaned", pid)
+        (workshop.directory / "stamps").rename(workshop.directory / generation)
+    workshop.shell(STAY, *options)
+    heir = workshop.started(1).pid
+    node.until("web", "running", heir)
+    assert workshop.errors.count("ends instance 1") == 3
+
+
 @pytest.mark.parametrize("served", [False, True])
 def test_an_orphan_is_taken_over_and_restarted_when_it_ends(workshop: Workshop, served: bool) -> None:
     alone = SamAlone(workshop)
