@@ -7,8 +7,9 @@ and becomes sam-run; through a pipe it tells that the application is ready, or i
 from __future__ import annotations
 
 import os
+import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ..ipc.errors import InvalidArgument
 from .options import RunOptions
@@ -29,23 +30,40 @@ def require_outlets(options: RunOptions, is_terminal: Callable[[int], bool] = os
             )
 
 
+def outlets_to_leave(captured: Collection[int]) -> list[int]:
+    """What sam-run must not keep open in the background: terminals, and pipes, whose readers wait for their end.
+
+    *captured* are the descriptors whose output goes to a log: the others are the application's, which goes on to write
+    there.  A file, or a socket of the journal, stays: it takes what sam-run has to say.
+    """
+    return [number for number in (1, 2) if os.isatty(number) or (number in captured and _is_pipe(number))]
+
+
+def _is_pipe(number: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(number).st_mode)
+    except OSError:  # sam-run was started without it
+        return False
+
+
 class Background:
     """The other end of the wait, in the process that goes on."""
 
-    def __init__(self, told: int) -> None:
+    def __init__(self, told: int, leaves: Collection[int]) -> None:
+        """*leaves* are the descriptors that are of no use once the application is up."""
         self._told = told
+        self._leaves = leaves
 
     def is_up(self, name: str) -> None:
-        """Tell the terminal, and leave it."""
+        """Tell whoever has started it, and leave them alone."""
         if self._told < 0:
             return
         os.write(self._told, f"{os.getpid()} {name}\n".encode()[:_LINE_BYTES_MAX])
         os.close(self._told)
         self._told = -1
         nothing = os.open(os.devnull, os.O_RDWR)
-        for number in (0, 1, 2):
-            if os.isatty(number):
-                os.dup2(nothing, number)
+        for number in self._leaves:
+            os.dup2(nothing, number)
         os.close(nothing)
 
 
@@ -56,6 +74,7 @@ def detach(options: RunOptions) -> Background:
         InvalidArgument: the application's output has nowhere to go.
     """
     require_outlets(options)
+    leaves = outlets_to_leave(options.logs.keys())  # before a pipe of ours gets the number of one that is closed
     told, telling = os.pipe()
     child = os.fork()
     if child:
@@ -66,7 +85,7 @@ def detach(options: RunOptions) -> Background:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    return Background(telling)
+    return Background(telling, leaves)
 
 
 def _wait(child: int, told: int) -> None:

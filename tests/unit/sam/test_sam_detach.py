@@ -29,7 +29,6 @@ def ended() -> Iterator[list[int]]:
 def detached(workshop: Workshop, script: str, *options: str, **more: object) -> tuple[int, str]:
     """Exit code and output of what stays in the foreground."""
     process = workshop.shell(script, "--detach", *options, **more)
-    # Its output is not read to the end: who is in the background has it open as well.
     assert process.stdout is not None
     line = process.stdout.readline().decode()
     return workshop.finish(process), line
@@ -46,6 +45,41 @@ def test_the_supervisor_outlives_its_terminal(workshop: Workshop, ended: list[in
     assert os.getsid(supervisor.pid) == supervisor.pid and supervisor.terminal() is None
     os.kill(first, signal.SIGKILL)
     workshop.started(2)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_who_reads_its_output_to_the_end_need_not_wait_for_the_application(
+    workshop: Workshop, ended: list[int], together: bool
+) -> None:
+    """As `X=$(sam-run --detach …)` does, and `subprocess.run` with captured output."""
+    process = subprocess.Popen(
+        workshop.command("--name", "web", "-q", "--detach", "--log", f"{workshop.directory}/log", "--", "sleep", "999"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if together else subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    pid, name = process.stdout.readline().split()
+    ended.append(int(pid))
+    rest, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, name, rest) == (0, b"web", b"") and runs(int(pid))
+
+
+def test_a_file_goes_on_taking_what_it_says(workshop: Workshop, ended: list[int]) -> None:
+    _, line = detached(workshop, STAY, "--log", "log")
+    ended.append(int(line.split()[0]))
+    os.kill(workshop.started(1).pid, signal.SIGKILL)
+    workshop.started(2)
+    wait_until(lambda: "instance 2 starts" in workshop.errors, PATIENCE_SECONDS, lambda: workshop.errors)
+
+
+def test_output_that_no_log_takes_stays_where_it_is(workshop: Workshop, ended: list[int]) -> None:
+    process = workshop.shell(f"echo one; {STAMP}; exec sleep 1000", "--detach", "--log-stderr", "log")
+    assert process.stdout is not None
+    lines = sorted(process.stdout.readline() for _ in range(2))
+    assert workshop.finish(process) == 0
+    ended.append(int(lines[0].split()[0]))
+    os.kill(workshop.started(1).pid, signal.SIGKILL)
+    assert (lines[1], process.stdout.readline()) == (b"one\n", b"one\n")
 
 
 def test_without_a_name_it_is_that_of_the_background(workshop: Workshop, ended: list[int]) -> None:
