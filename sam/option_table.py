@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..ipc.messages.sam import WhenOrphaned
+from ..ipc.messages.sam_singleton import YIELD_MS_MAX
 from ..ipc.paths import RUN_DIR_VARIABLE
 from . import option_types as types
 from .option_types import UNLIMITED, Option
@@ -55,14 +56,15 @@ def _option(group: str, *names: str, **more: Any) -> Callable[[Any], Any]:
     return click.option(*names, cls=Option, group=group, **more)
 
 
-def _milliseconds(group: str, name: str, default: int, text: str, least: int = 0) -> Callable[[Any], Any]:
-    return _option(
-        group, name, type=types.Milliseconds(least), default=default, show_default=True, metavar="MS", help=text
-    )
+def _milliseconds(
+    group: str, name: str, default: int, text: str, *, least: int = 0, most: int = types.MILLISECONDS_MAX
+) -> Callable[[Any], Any]:
+    kind = types.Milliseconds(least, most)
+    return _option(group, name, type=kind, default=default, show_default=True, metavar="MS", help=text)
 
 
 def _count(group: str, name: str, default: int | None, text: str, *, least: int = 1, most: int | None = None) -> Any:
-    kind = click.IntRange(least, most)
+    kind = types.Whole(least, most)
     return _option(group, name, type=kind, default=default, show_default=default is not None, metavar="N", help=text)
 
 
@@ -129,7 +131,7 @@ _RECOVERY_OPTIONS = (
     _option(
         RECOVERY,
         "--backoff-factor",
-        type=click.FloatRange(1, 1000),
+        type=types.Fraction(1, 1000),
         default=BACKOFF_FACTOR,
         show_default=True,
         metavar="X",
@@ -139,7 +141,7 @@ _RECOVERY_OPTIONS = (
     _option(
         RECOVERY,
         "--backoff-jitter",
-        type=click.FloatRange(0, 1),
+        type=types.Fraction(0, 1),
         default=BACKOFF_JITTER,
         show_default=True,
         metavar="SHARE",
@@ -157,7 +159,7 @@ _RECOVERY_OPTIONS = (
     _option(
         RECOVERY,
         "--within",
-        type=click.FloatRange(0, 1_000_000_000, min_open=True),
+        type=types.Fraction(0, 1_000_000_000, min_open=True),
         default=WITHIN_SECONDS,
         show_default=True,
         metavar="S",
@@ -195,8 +197,10 @@ _HEALTH_OPTIONS = (
         "exec:COMMAND (exit code 0), http://HOST[:PORT]/PATH (status 200 to 399), tcp:HOST:PORT (accepts), or "
         "heartbeat (it says so itself: sam.health_check(), or WATCHDOG=1 by sd_notify).",
     ),
-    _milliseconds(HEALTH, "--health-interval", HEALTH_INTERVAL_MS, "From one check to the next.", 1),
-    _milliseconds(HEALTH, "--health-timeout", HEALTH_TIMEOUT_MS, "A check without an answer for so long failed.", 1),
+    _milliseconds(HEALTH, "--health-interval", HEALTH_INTERVAL_MS, "From one check to the next.", least=1),
+    _milliseconds(
+        HEALTH, "--health-timeout", HEALTH_TIMEOUT_MS, "A check without an answer for so long failed.", least=1
+    ),
     _milliseconds(
         HEALTH,
         "--health-start-period",
@@ -248,7 +252,7 @@ _PROGRAM_OPTIONS = (
     _option(
         PROGRAM,
         "--nice",
-        type=click.IntRange(NICENESS_MIN, NICENESS_MAX),
+        type=types.Whole(NICENESS_MIN, NICENESS_MAX),
         metavar="N",
         help="Its priority, from -20 (first) to 19.",
     ),
@@ -287,7 +291,7 @@ _OUTPUT_OPTIONS = (
         "STATE=COMMAND",
         f"Run a shell command when it enters STATE: any, {', '.join(types.HOOK_STATES)}.",
     ),
-    _milliseconds(OUTPUT, "--on-timeout", HOOK_TIMEOUT_MS, "A command of --on that takes longer is killed.", 1),
+    _milliseconds(OUTPUT, "--on-timeout", HOOK_TIMEOUT_MS, "A command of --on that takes longer is killed.", least=1),
 )
 
 _LIMIT_OPTIONS = (
@@ -298,7 +302,7 @@ _LIMIT_OPTIONS = (
     _option(
         LIMITS,
         "--limit-window",
-        type=click.FloatRange(1, 86_400),
+        type=types.Fraction(1, 86_400),
         default=LIMIT_WINDOW_SECONDS,
         show_default=True,
         metavar="S",
@@ -321,6 +325,7 @@ _SINGLETON_OPTIONS = (
         YIELD_TIMEOUT_MS,
         "If its node may not run it any more (quorum lost, cut off), it is killed so long after the stop signal; "
         "every fail-over after the loss of a node takes so much longer.",
+        most=YIELD_MS_MAX,
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import math
 import os
 import pwd
 import re
@@ -47,13 +48,54 @@ class Option(click.Option):
         self.group = group
 
 
+def numbers(kind: click.IntRange | click.FloatRange) -> str:
+    """What a range accepts, in words: `0 to 19`, `1 or more`."""
+    least = f"{'more than ' if kind.min_open else ''}{kind.min:g}" if kind.min is not None else ""
+    return f"{least} to {kind.max:.10g}" if kind.max is not None else f"{least} or more"
+
+
+def _unfit(value: object, kind: click.IntRange | click.FloatRange, noun: str = "number", unit: str = "") -> Exception:
+    return click.BadParameter(f"{str(value)!r} is no {noun} that fits; {numbers(kind)}{unit} would be accepted")
+
+
+class Whole(click.IntRange):
+    """A whole number within bounds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            raise _unfit(value, self) from None
+
+
+class Fraction(click.FloatRange):
+    """A number within bounds, with decimals if need be."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            number = super().convert(value, param, ctx)
+        except click.BadParameter:
+            raise _unfit(value, self) from None
+        if math.isnan(number):  # it compares with no bound
+            raise _unfit(value, self)
+        return number
+
+
 class Milliseconds(click.IntRange):
     """A time; that it must not be longer than 24 days is no news that a help text should tell fifteen times."""
 
-    def __init__(self, least: int) -> None:
-        super().__init__(least, MILLISECONDS_MAX)
+    def __init__(self, least: int, most: int = MILLISECONDS_MAX) -> None:
+        super().__init__(least, most)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            raise _unfit(value, self, "time", " ms") from None
 
     def _describe_range(self) -> str:
+        if self.max != MILLISECONDS_MAX:
+            return super()._describe_range()
         return f"x>={self.min}" if self.min else ""
 
 

@@ -13,7 +13,6 @@ import click
 
 from ..ipc.errors import InvalidArgument
 from ..ipc.messages.sam import APP_NAME_LENGTH_MAX, Limits, WhenOrphaned
-from ..ipc.messages.sam_singleton import YIELD_MS_MAX
 from ..ipc.paths import run_dir
 from .health import HealthPolicy
 from .launch import Launch
@@ -154,7 +153,7 @@ def run_options(values: dict[str, Any]) -> RunOptions:
         if_orphaned=values["if_orphaned"],
         detach=values["detach"],
         singleton=values["singleton"] is not None,
-        yield_timeout=min(values["yield_timeout"], YIELD_MS_MAX) / 1000,
+        yield_timeout=values["yield_timeout"] / 1000,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from ..ipc.errors import InvalidArgument
+from .option_types import numbers
 from .options import OPTIONS, RunOptions, run_options
 
 NOT_DECLARED = frozenset(
@@ -63,9 +64,7 @@ class Key:
         metavar = self.parameter.metavar or ""
         unit = f" {UNITS.get(metavar, metavar)}" if metavar else ""
         if isinstance(kind, click.IntRange | click.FloatRange):
-            least = f"{'more than ' if kind.min_open else ''}{kind.min:g}" if kind.min is not None else ""
-            most_text = f" to {kind.max:.10g}" if kind.max is not None else " or more"
-            return f"{least}{most_text}{unit}"
+            return f"{numbers(kind)}{unit}"
         return unit.strip() or "text"
 
     def read(self, path: str, text: str) -> str:

@@ -30,10 +30,6 @@ RENEWALS_PER_REFORMATION = 8
 RENEW_SECONDS_MIN = 0.05
 RENEW_SECONDS_MAX = 1.0
 
-YIELD_SECONDS_MAX = 3600.0
-"""The longest time that an application may ask for to end by itself."""
-
-LEASE_SECONDS_MIN = 0.1
 HOLD_SECONDS_MAX = 6 * 3600.0
 """No promise is longer: what a peer's message asks for is bounded by it."""
 
