@@ -29,7 +29,8 @@ EXIT_NOT_FOUND = 127
 CHANGED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 """Ignored by the interpreter, and not meant to be by the application."""
 
-_OURS_TO_MEND = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+OURS_TO_MEND = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""Errors by which this process, or the machine, has too little of something: what is to be started is not to blame."""
 
 
 class NotStarted(Exception):
@@ -208,4 +209,4 @@ def _exec(command: tuple[str, ...], environment: Mapping[bytes, bytes]) -> None:
 def _exit_code(error: OSError) -> int:
     if isinstance(error, FileNotFoundError):
         return EXIT_NOT_FOUND
-    return EXIT_FAILED if error.errno in _OURS_TO_MEND else EXIT_NOT_EXECUTABLE
+    return EXIT_FAILED if error.errno in OURS_TO_MEND else EXIT_NOT_EXECUTABLE

@@ -13,6 +13,8 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from ..ipc.errors import InvalidArgument
+from .launch import OURS_TO_MEND
 from .spec import LogPolicy
 
 READ_BYTES = 65536
@@ -31,7 +33,8 @@ class LogFile:
     def __init__(self, policy: LogPolicy, say: Callable[[str], None]) -> None:
         """
         Raises:
-            OSError: the file cannot be opened.
+            InvalidArgument: the file cannot be opened.
+            OSError: no file can be opened at the moment.
         """
         self._policy = policy
         self._say = say
@@ -39,7 +42,12 @@ class LogFile:
         self._size = 0
         self._at_line_begin = True
         self._complaint = ""
-        self._open()
+        try:
+            self._open()
+        except OSError as error:
+            if error.errno in OURS_TO_MEND:
+                raise
+            raise InvalidArgument(f"log {policy.file}: {error.strerror}") from None
 
     def write(self, data: bytes, now: datetime) -> None:
         """Append; on a full disk say so once, and drop until there is room."""
@@ -129,7 +137,8 @@ class Capture:
         """*reading* is the descriptor of an earlier pipe that goes on.
 
         Raises:
-            OSError: the file cannot be opened.
+            InvalidArgument: the file cannot be opened.
+            OSError: nothing can be opened at the moment.
         """
         self._file = LogFile(policy, say)
         self._loop = asyncio.get_running_loop()
@@ -172,7 +181,8 @@ class Output:
         """*orphan* is the pid of an application that is taken over: its pipes go on, if it has any.
 
         Raises:
-            OSError: a file cannot be opened.
+            InvalidArgument: a file cannot be opened.
+            OSError: nothing can be opened at the moment.
         """
         self._captures: dict[LogPolicy, Capture] = {}
         self.descriptors: dict[int, int] = {}
@@ -182,7 +192,7 @@ class Output:
                 if policy not in self._captures:
                     self._captures[policy] = Capture(policy, say, adopted_pipe(orphan, number) if orphan else None)
                 self.descriptors[number] = self._captures[policy].writing
-        except OSError:
+        except (InvalidArgument, OSError):
             self.close()
             raise
 

@@ -109,7 +109,8 @@ class Supervised:
         """*jitter* is random in [0, 1); *instances* is how many there were already; *orphan* is the first one.
 
         Raises:
-            OSError: a log file cannot be opened, or another descriptor is not to be had.
+            InvalidArgument: a log file cannot be opened.
+            OSError: a descriptor is not to be had.
         """
         self._policy = policy = spec.policy
         self._host = host

@@ -122,6 +122,17 @@ def test_sigterm_ends_all_though_they_flap(bench: Bench) -> None:
     assert not runs(pid)
 
 
+def test_a_log_that_cannot_be_opened_is_the_affair_of_one_application(bench: Bench) -> None:
+    bench.start()
+    bench.declare(sleeper("a"), sleeper("b", log="/no/such/folder/log"))
+    a = bench.until("a", "running").progress
+    assert bench.until("b", "fatal", 0).progress.detail == "log /no/such/folder/log: No such file or directory"
+    (outcome,) = bench.order(Verb.START, "b")
+    assert not outcome.is_done and "No such file" in outcome.detail
+    assert bench.apps()["a"].progress == a
+    bench.leave()
+
+
 def test_there_is_one_keeper(bench: Bench) -> None:
     bench.start()
     bench.declare(sleeper("a"))

@@ -109,7 +109,7 @@ def test_the_foreground_waits_until_it_is_ready(workshop: Workshop, ended: list[
         (("--log", "log"), "./no-such-program", 127, "No such file"),
         (("--log", "log", "--require-sam"), "true", 125, "no sam process serves"),
         (("--log", "log", "--ready", "fd", "--max-restarts", "0"), "false", 124, "given up"),
-        (("--log", "/no/such/folder/log"), "true", 125, "/no/such/folder"),
+        (("--log", "/no/such/folder/log"), "true", 125, "sam-run: log /no/such/folder/log: No such file"),
     ],
 )
 def test_what_cannot_start_says_so_where_it_was_started(
