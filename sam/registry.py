@@ -45,6 +45,17 @@ class Verdict(enum.Enum):
     LOST = "the orphan has ended"
 
 
+def how_it_began(before: Progress, progress: Progress) -> tuple[str, dict[str, str]] | None:
+    """What the log says of another instance than the last one: the event, and why, if there is more to say.
+
+    None: it is the same, or the first one.
+    """
+    if not progress.instance > before.instance > 0:
+        return None
+    is_new = before.state in OVER or before.state is AppState.WAITING
+    return "started" if is_new else "restarted", {"because": progress.detail} if progress.detail else {}
+
+
 @dataclass(slots=True, eq=False)
 class App:
     """One application on the list."""

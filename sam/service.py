@@ -51,7 +51,7 @@ from .limit_watch import LimitWatch
 from .link import ROLE as SAM_RUN
 from .monitor import PROCESS_PREFIX
 from .probe import Finding, Probe, Process, PsutilProbe
-from .registry import App, Registry, Verdict
+from .registry import App, Registry, Verdict, how_it_began
 from .singletons import FromSingleton, Singletons
 from .warden import Warden
 
@@ -286,8 +286,9 @@ class SamProcess:
         facts = {"app": app.name, "instance": progress.instance, "pid": progress.pid}
         if progress.state is AppState.FATAL:
             self._log.err("given up", because=progress.detail, **facts)
-        elif progress.instance > before.instance > 0:
-            self._log.notice("restarted", because=progress.detail, **facts)
+        elif (began := how_it_began(before, progress)) is not None:
+            event, why = began
+            self._log.notice(event, **facts, **why)
         elif progress.state is not before.state:
             self._log.info("turn", state=progress.state.value, **facts)
 

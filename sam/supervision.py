@@ -194,6 +194,7 @@ class Supervised:
 
     def begin(self) -> None:
         """Start it; again, after it was over."""
+        self._detail = ""  # what was said of an earlier end is no reason for this start
         self._reception.enrol(self)
         if self._policy.quorum is Quorum.TO_RUN:
             self._quorum.watch(self)

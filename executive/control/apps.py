@@ -172,7 +172,7 @@ def _order(options: Options, verb: Verb, names: tuple[str, ...], seconds: float)
             progress = outcome.progress
             pid = f", pid {progress.pid}" if progress.pid else ""
             what = f"{outcome.name}: {progress.state}, instance {progress.instance}{pid}"
-            click.echo(what if outcome.is_done else f"{what}: {outcome.detail}", err=not outcome.is_done)
+            click.echo(f"{what}: {outcome.detail}" if outcome.detail else what, err=not outcome.is_done)
     if not all(outcome.is_done for outcome in outcomes):
         click.get_current_context().exit(EXIT_FAILED)
 

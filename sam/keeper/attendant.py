@@ -232,9 +232,10 @@ class Attendant:
         except TotemdError as error:
             self._log.err("the applications could not be declared to the keeper", reason=str(error))
             return
-        if done.started or done.restarted or done.stopped:
+        changed = {"started": done.started, "restarted": done.restarted, "stopped": done.stopped}
+        if any(changed.values()):
             self._log.notice(
-                "applications declared", started=done.started, restarted=done.restarted, stopped=done.stopped
+                "applications declared", **{how: " ".join(names) for how, names in changed.items() if names}
             )
         if not self._apps:
             with contextlib.suppress(TotemdError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from ...executive.config.model import AppEntry
 from ...ipc.errors import InvalidArgument, NotFound, TryAgain
@@ -17,7 +17,18 @@ from .adopt import Traces, is_still
 from .app import App, in_full
 from .making import Maker
 from .orders import ORDERS_MAX, Order, Orders, Reply
-from .plan import IDLE, Phase, difference, members, next_steps, runs_alike, to_run, waits_for, with_required
+from .plan import (
+    IDLE,
+    Phase,
+    difference,
+    members,
+    next_steps,
+    runs_alike,
+    to_run,
+    waits_for,
+    with_required,
+    with_requiring,
+)
 from .record import KeptEntry, LastSeen, Mark, Record
 
 MARKS = {Phase.DOWN: Mark.FREE, Phase.DONE: Mark.DONE, Phase.GIVEN_UP: Mark.GIVEN_UP}
@@ -73,13 +84,15 @@ class Keeper:
             app = self.apps[name]
             app.is_wanted |= declared[name].autostart and not (app.declared or app.entry).autostart
             app.declared = declared[name]
-        restarted = [name for name in change.changed if self.apps[name].phase not in IDLE]
+        started = tuple(name for name in change.added if self.apps[name].is_wanted)
+        restarted = tuple(name for name in change.changed if self.apps[name].phase not in IDLE)
+        stopped = tuple(name for name in change.removed if self.apps[name].phase not in IDLE)
         for app in list(self.apps.values()):
             self._renew(app)
         self._remember()
         self._listed()
         self._plan_soon()
-        return Declared(0, change.added, tuple(restarted), change.removed)
+        return Declared(0, started, restarted, stopped)
 
     def _renew(self, app: App) -> None:
         """Let what is declared be what runs, as far as nothing has to end first."""
@@ -120,7 +133,9 @@ class Keeper:
         if not named:
             raise InvalidArgument("an application or a group has to be named")
         entries = self._declared()
-        order = Order(verb, {name: self.apps[name].progress.instance for name in named}, reply)
+        along = self._along(verb, named, entries)
+        concerned = {name: self.apps[name].progress.instance for name in (*named, *sorted(along))}
+        order = Order(verb, concerned, reply, along)
         for name in named if verb is Verb.STOP else with_required(named, entries):
             app = self.apps[name]
             app.is_wanted = verb is not Verb.STOP
@@ -132,6 +147,13 @@ class Keeper:
         self._remember()
         self._orders.orders.append(order)
         self._plan_soon()
+
+    def _along(self, verb: Verb, named: list[str], entries: Mapping[str, AppEntry]) -> frozenset[str]:
+        """Who is not named by an order, and stops or starts by it all the same."""
+        others = with_requiring(named, entries) if verb is Verb.STOP else with_required(named, entries)
+        return frozenset(
+            name for name in others - set(named) if (self.apps[name].phase in IDLE) is (verb is not Verb.STOP)
+        )
 
     def named(self, names: Iterable[str]) -> list[str]:
         """The applications that are meant by names of applications and groups; raises `NotFound`."""

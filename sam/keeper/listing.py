@@ -7,7 +7,7 @@ from ...executive.runtime.rate import RateLimited
 from ...ipc.messages.keeper import KeptApp, Turn
 from ...ipc.messages.sam import AppState
 from ..probe import Probe
-from ..registry import App, Registry
+from ..registry import App, Registry, how_it_began
 
 LINES_SECONDS = 1.0
 """Of one application's restarts, at most one line in the log in so many seconds."""
@@ -70,9 +70,10 @@ class Listing:
         facts = {"app": app.name, "instance": progress.instance, "pid": progress.pid}
         if progress.state is AppState.FATAL and before.state is not AppState.FATAL:
             self._log.err("given up", because=progress.detail, **facts)
-        elif progress.instance > before.instance > 0:
+        elif (began := how_it_began(before, progress)) is not None:
             if (unsaid := self._lines[app.name].admit(now)) is not None:
+                event, why = began
                 more = {"unsaid": unsaid} if unsaid else {}
-                self._log.notice("restarted", because=progress.detail, **facts, **more)
+                self._log.notice(event, **facts, **why, **more)
         elif progress.state is not before.state:
             self._log.debug("turn", state=progress.state.value, **facts)

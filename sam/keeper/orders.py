@@ -23,13 +23,20 @@ class Order:
     open: dict[str, int]
     """The applications it is about, each with the instance it had; those that are settled are taken out."""
     reply: Reply
+    along: frozenset[str] = frozenset()
+    """Those of them that nobody has named: they require what is to stop, or what is to start requires them."""
     outcomes: list[Outcome] = field(default_factory=list)
 
     def look(self, apps: Mapping[str, App], runnable: set[str]) -> bool:
         """Settle what can be settled; whether nothing is open any more."""
         for name, instance in list(self.open.items()):
             app = apps.get(name)
-            verdict = (True, "") if app is None else _verdict(self.verb, app, instance, name in runnable)
+            if app is None:
+                verdict: tuple[bool, str] | None = (True, "")
+            elif self.verb is Verb.STOP and name in self.along:
+                verdict = _verdict_of_follower(app, name in runnable)
+            else:
+                verdict = _verdict(self.verb, app, instance, name in runnable)
             if verdict is not None:
                 del self.open[name]
                 if app is not None:
@@ -51,6 +58,14 @@ class Orders:
         for order in [each for each in self.orders if each.look(apps, runnable)]:
             self.orders.remove(order)
             order.reply(tuple(order.outcomes))
+
+
+def _verdict_of_follower(app: App, is_runnable: bool) -> tuple[bool, str] | None:
+    """As `_verdict`, of one that stops because it requires what is stopped; it is wanted all the same."""
+    requires = f"it requires {', '.join(app.entry.requires)}"
+    if app.phase in IDLE:
+        return True, requires
+    return (False, f"{requires}, and somebody has started that again") if is_runnable else None
 
 
 def _verdict(verb: Verb, app: App, instance: int, is_runnable: bool) -> tuple[bool, str] | None:

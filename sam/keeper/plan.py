@@ -159,6 +159,11 @@ def with_required(names: Iterable[str], entries: Mapping[str, AppEntry]) -> set[
     return _closure(names, lambda name: entries[name].requires if name in entries else ())
 
 
+def with_requiring(names: Iterable[str], entries: Mapping[str, AppEntry]) -> set[str]:
+    """*names*, and all that require them, and so on: what an order to stop means."""
+    return _closure(names, lambda name: [other for other, entry in entries.items() if name in entry.requires])
+
+
 def members(names: Iterable[str], entries: Mapping[str, AppEntry]) -> tuple[dict[str, None], list[str]]:
     """The applications that are named, by themselves or by their group, and the names that nobody has."""
     groups: dict[str, list[str]] = {}

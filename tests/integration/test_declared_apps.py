@@ -123,7 +123,7 @@ def test_orders_of_totemctl(declared: Declared) -> None:
     )
     node.start()
     first = {name: declared.started(name) for name in ("db", "web")}
-    assert [app["name"] for app in declared.apps("stop", "back")] == ["db"]
+    assert [app["name"] for app in declared.apps("stop", "back")] == ["web", "db"]
     until_gone(first["db"].pid, first["web"].pid)  # what requires it has ended, too
     assert not declared.stamps("spare")
     assert declared.apps("start", "web", "spare")[0]["state"] == "running"

@@ -17,6 +17,7 @@ from totemd.sam.keeper.plan import (
     to_run,
     waits_for,
     with_required,
+    with_requiring,
 )
 
 
@@ -87,6 +88,12 @@ def test_names_of_groups_and_what_they_require() -> None:
 
 
 NAMES = [f"a{number}" for number in range(6)]
+
+
+def test_an_order_to_stop_means_those_that_require_it_too() -> None:
+    entries = {each.name: each for each in (DB, WEB, LOG, entry("shop", requires="web"))}
+    assert with_requiring(["db"], entries) == {"db", "web", "shop"}
+    assert with_requiring(["log"], entries) == {"log"}, "who only comes after it may go on"
 
 
 @st.composite

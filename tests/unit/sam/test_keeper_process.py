@@ -122,6 +122,32 @@ def test_sigterm_ends_all_though_they_flap(bench: Bench) -> None:
     assert not runs(pid)
 
 
+def test_an_order_tells_of_all_that_it_touches(bench: Bench) -> None:
+    bench.start()
+    web = AppEntry("web", ("sleep", "1000"), {}, requires=("db",))
+    spare = AppEntry("spare", ("sleep", "1000"), {}, autostart=False)
+    assert bench.declare(sleeper("db"), web, spare).started == ("db", "web"), "not what waits to be started"
+    bench.until("web", "running")
+    stopped = {each.name: each for each in bench.order(Verb.STOP, "db")}
+    assert stopped.keys() == {"db", "web"} and all(each.is_done for each in stopped.values())
+    assert (stopped["web"].detail, stopped["db"].detail) == ("it requires db", "")
+    assert {each.name for each in bench.order(Verb.START, "web")} == {"db", "web"}
+    assert {each.name for each in bench.order(Verb.STOP, "web")} == {"web"}, "db goes on"
+    assert {each.name for each in bench.order(Verb.START, "web")} == {"web"}, "db has never stopped"
+    assert bench.declare(sleeper("db"), web).stopped == (), "spare has not run"
+    bench.leave()
+
+
+def test_what_was_said_of_an_end_is_no_reason_for_a_start_that_was_ordered(bench: Bench) -> None:
+    bench.start()
+    bench.declare(sleeper("a", backoff="0"))
+    os.kill(bench.until("a", "running").progress.pid, signal.SIGKILL)
+    assert "SIGKILL" in bench.until("a", "running", 2).progress.detail
+    (outcome,) = bench.order(Verb.RESTART, "a")
+    assert (outcome.progress.instance, outcome.progress.detail) == (3, "")
+    bench.leave()
+
+
 def test_a_log_that_cannot_be_opened_is_the_affair_of_one_application(bench: Bench) -> None:
     bench.start()
     bench.declare(sleeper("a"), sleeper("b", log="/no/such/folder/log"))

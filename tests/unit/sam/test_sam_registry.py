@@ -7,7 +7,7 @@ from totemd.ipc.errors import InvalidArgument
 from totemd.ipc.messages.control import AppInfo
 from totemd.ipc.messages.sam import APP_NAME_LENGTH_MAX, AppState, Progress, Register
 from totemd.sam.probe import Finding
-from totemd.sam.registry import ENDED_KEPT_MAX, UNREAPED_SECONDS, App, Registry, Verdict
+from totemd.sam.registry import ENDED_KEPT_MAX, UNREAPED_SECONDS, App, Registry, Verdict, how_it_began
 
 ALIVE, STOPPED, ZOMBIE, GONE = Finding.ALIVE, Finding.STOPPED, Finding.ZOMBIE, Finding.GONE
 
@@ -43,6 +43,22 @@ def test_the_list_is_sorted_and_tells_everything() -> None:
         AppInfo("db", 2, 60, "running", 1, "restart"),
         AppInfo("web", 2, 70, "running", 3, "restart"),
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "detail", "said"),
+    [
+        (AppState.RUNNING, "instance 1 ended", ("restarted", {"because": "instance 1 ended"})),
+        (AppState.RUNNING, "", ("restarted", {})),
+        (AppState.STOPPED, "", ("started", {})),
+        (AppState.WAITING, "", ("started", {})),
+        (AppState.FATAL, "", ("started", {})),
+    ],
+)
+def test_the_log_tells_a_start_from_a_restart(before: AppState, detail: str, said: tuple[str, dict[str, str]]) -> None:
+    assert how_it_began(Progress(before, 1, 0), Progress(AppState.RUNNING, 2, 71, detail)) == said
+    assert how_it_began(Progress(before, 1, 0), Progress(AppState.RUNNING, 1, 71)) is None
+    assert how_it_began(Progress(AppState.STOPPED, 0, 0), Progress(AppState.RUNNING, 1, 71)) is None
 
 
 def test_a_name_is_given_once() -> None:
