@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -95,7 +95,7 @@ def describe(options: Options, names: tuple[str, ...]) -> None:
     for number, app in enumerate(kept):
         if number:
             click.echo()
-        show(table("", "", rows=[(key, _words(value)) for key, value in full_as_json(app).items()]))
+        show(in_words(app, time.time()))
 
 
 @command("start")
@@ -151,19 +151,41 @@ for each in (list_apps, describe, start, stop, restart, logs):
     apps.add_command(each)
 
 
+class NoApplications(NotFound):
+    """None are declared."""
+
+
+@contextlib.contextmanager
+def _keeper(options: Options) -> Iterator[KeeperEnd]:
+    """The keeper, which may go on without a node.
+
+    Raises:
+        ConnectionLost: there is no keeper, and no node either.
+        NoApplications: the node runs, and has nothing to keep.
+    """
+    with contextlib.ExitStack() as closing:
+        try:
+            keeper = closing.enter_context(KeeperEnd(options))
+        except NotFound:
+            with options.executive():
+                raise NoApplications(
+                    "no applications are declared on this node; they stand in `sam { app { … } }`"
+                ) from None
+        yield keeper
+
+
 def _kept(options: Options, names: tuple[str, ...]) -> tuple[KeptApp, ...]:
     try:
-        with KeeperEnd(options) as keeper:
+        with _keeper(options) as keeper:
             return keeper.in_full(names)
-    except NotFound:
+    except NoApplications:
         if names:
             raise
-        _all(options, local=True)  # the node runs, and simply has none
         return ()
 
 
 def _order(options: Options, verb: Verb, names: tuple[str, ...], seconds: float) -> None:
-    with KeeperEnd(options) as keeper:
+    with _keeper(options) as keeper:
         outcomes = keeper.order(verb, names, seconds)
     if options.as_json:
         print_json([_outcome_as_json(outcome) for outcome in outcomes])
@@ -205,6 +227,19 @@ def _long(kept: tuple[KeptApp, ...]) -> RenderableType:
         for app in kept
     ]
     return table("NAME", "STATE", "PID", "INSTANCE", "RESTARTS", "FOR", "GROUPS", "DETAIL", rows=rows)
+
+
+def in_words(app: KeptApp, now: float) -> RenderableType:
+    """Everything about an application; *now* in seconds since the epoch."""
+    told = {key: _words(value) for key, value in full_as_json(app).items()}
+    told["since"] = _since(app.since, now) if app.since else "-"
+    made = table("", "", rows=told.items())
+    made.show_header = False
+    return made
+
+
+def _since(then: float, now: float) -> str:
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S %z', time.localtime(then))}, {duration(max(0.0, now - then))} ago"
 
 
 def _words(value: object) -> str:

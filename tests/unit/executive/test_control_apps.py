@@ -1,10 +1,18 @@
-"""The live picture of applications: what is shown where there is no room for all."""
+"""Applications on the screen: all of them where there is no room for all, one in words, and none."""
 
 from __future__ import annotations
 
-from rich.console import Console
-from totemd.executive.control.apps import picture
+import time
+from pathlib import Path
+
+import pytest
+from executivekit import FakeNode
+from rich.console import Console, RenderableType
+from totemd.executive.control.apps import in_words, picture
+from totemd.executive.control.main import main
 from totemd.ipc.messages.control import AppInfo
+from totemd.ipc.messages.keeper import KeptApp
+from totemd.ipc.messages.sam import AppState, Progress
 
 
 def app(name: str, state: str = "running") -> AppInfo:
@@ -12,9 +20,13 @@ def app(name: str, state: str = "running") -> AppInfo:
 
 
 def shown(found: list[AppInfo], lines: int, columns: int = 80) -> list[str]:
+    return printed(picture(found, lines, "12:00:00"), lines, columns)
+
+
+def printed(picture: RenderableType, lines: int = 100, columns: int = 80) -> list[str]:
     screen = Console(width=columns, height=lines)
     with screen.capture() as captured:
-        screen.print(picture(found, lines, "12:00:00"))
+        screen.print(picture)
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
@@ -39,3 +51,32 @@ def test_no_applications_and_no_room() -> None:
 def test_a_narrow_screen_cuts_the_counts_and_folds_no_head() -> None:
     head, *rows = shown([app("a"), app("b", "fatal")], 10, columns=40)
     assert head == "12:00:00  2 applications: 1 running, 1 …" and rows
+
+
+def kept(since: float) -> KeptApp:
+    progress = Progress(AppState.RUNNING, 1, 4711)
+    return KeptApp("web", progress, "restart", 2000, ("x",), {}, (), (), (), True, True, (), since, 0, "/l", False)
+
+
+def test_an_application_in_words_tells_a_time_and_how_long_ago_that_was() -> None:
+    first, *rows = printed(in_words(kept(1000.0), 1000.0 + 3 * 60 + 2))
+    assert first.split() == ["name", "web"], "no line for the names of the columns, which have none"
+    when = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(1000.0))
+    assert ["since", f"{when}, 3 min 2 s ago"] in [row.split(maxsplit=1) for row in rows]
+    assert ["since", "-"] in [row.split() for row in printed(in_words(kept(0.0), 1000.0))]
+
+
+@pytest.mark.parametrize("words", [("start", "web"), ("list", "web"), ("list",), ("logs", "web")])
+def test_without_a_node_it_is_that_which_is_told(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--run-dir", str(tmp_path), "apps", *words]) == 1
+    assert "totemd is not running here" in capsys.readouterr().err
+
+
+def test_a_node_without_applications_is_no_node_that_does_not_run(
+    running_node: FakeNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--run-dir", str(running_node.run_dir), "apps", "start", "web"]) == 1
+    assert "no applications are declared on this node; they" in capsys.readouterr().err
+    assert main(["--run-dir", str(running_node.run_dir), "apps", "list"]) == 0
