@@ -3,7 +3,8 @@
     python examples/lock.py [--nodes N]          (COROSYNC_RUN_DIR chooses the node)
 
 Waits for the lock, holds it until the end of input, gives it to the next.  With `--nodes 3` the lock needs two of three
-nodes, so that a split cluster never has two holders that both may write: the fence is what the protected thing checks.
+nodes (all three the first time: before that, a state on the third could be overlooked), so that a split cluster never
+has two holders that both may write: the fence is what the protected thing checks.
 `leader.py` shows the same in asyncio.
 """
 
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=0, help="how many nodes there are; 0: do without a majority")
     nodes = parser.parse_args().nodes
     policy = replica.Majority(nodes) if nodes else replica.Available()
+    print("joining" + f"; the first time until it is started on all {nodes} nodes" * bool(nodes), flush=True)
     with totemd.Client() as client, replica.Lock(client, "example-lock", policy) as lock:
         print("waiting", flush=True)
         with lock.held() as fence:

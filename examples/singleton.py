@@ -7,6 +7,7 @@ Kill its node, its sam-run, or cut its network: another node goes on, with a hig
 
 from __future__ import annotations
 
+import sys
 import time
 
 from totemd import sam
@@ -14,6 +15,8 @@ from totemd import sam
 
 def main() -> None:
     """Count, and leave the count to whoever runs next."""
+    if not sam.is_supervised():
+        sys.exit("Start it under sam-run: sam-run --singleton counter -- python examples/singleton.py")
     with sam.supervised(interval=5.0) as app:
         count = int(app.restore() or 0)
         print(f"term {sam.fence()}: goes on from {count}", flush=True)

@@ -229,6 +229,16 @@ def test_lock(trio: Cluster, programs: ExitStack) -> None:
     assert two.close() == 0
 
 
+def test_a_lock_that_waits_for_other_nodes_says_so(trio: Cluster, programs: ExitStack) -> None:
+    one = start(programs, "lock.py", trio, 1, "--nodes", "3")
+    one.expect("joining; the first time until it is started on all 3 nodes")
+
+
+def test_a_singleton_says_how_it_is_started() -> None:
+    done = run([sys.executable, str(EXAMPLES / "singleton.py")])
+    assert done.returncode == 1 and done.stderr.startswith("Start it under sam-run: sam-run --singleton")
+
+
 def test_leader(trio: Cluster, programs: ExitStack) -> None:
     one = start(programs, "leader.py", trio, 1)
     one.expect("I lead, fence 1")
