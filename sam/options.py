@@ -216,6 +216,8 @@ def _logs(values: dict[str, Any]) -> dict[int, LogPolicy]:
     out, error = values["log"], values["log_stderr"]
     files = {number: path for number, path in ((1, out), (2, error or out)) if path is not None}
     size, keep, stamped = values["log_max"], values["log_keep"], values["log_times"]
+    if stamped and not files:
+        raise click.UsageError("--log-times needs a log: --log or --log-stderr")
     return {number: LogPolicy(path.absolute(), size, keep, stamped) for number, path in files.items()}
 
 

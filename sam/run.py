@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from ..executive.runtime.version import VERSION
 from ..ipc.errors import TotemdError
 from ..ipc.messages.sam import AppState, Progress, Register, WhenOrphaned
 from ..ipc.paths import SAM_SOCKET
@@ -318,6 +319,7 @@ def command(**values: Any) -> int:
 
 for _option in OPTIONS:
     command = _option(command)
+command = click.version_option(VERSION, prog_name="sam-run", message="%(prog)s %(version)s")(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+from totemd.executive.runtime.version import VERSION
 from totemd.ipc.messages.sam import APP_NAME_LENGTH_MAX, AppState
 from totemd.sam.events import Ending, Report, Why
 from totemd.sam.option_table import SECTIONS
@@ -89,6 +90,7 @@ def test_signals_as_kill_takes_them(word: str) -> None:
         (["--log-keep", "many", "app"], "'many' is no number that fits; 0 to 1000 would be accepted"),
         (["--within", "nan", "app"], "'nan' is no number that fits; more than 0 to 1000000000 would be accepted"),
         (["--backoff-factor", "twice", "app"], "'twice' is no number that fits; 1 to 1000 would be accepted"),
+        (["--log-times", "app"], "--log or --log-stderr"),
         (["--name", "a b", "app"], "letters, digits"),
         (["--name", "", "app"], "1 to 64"),
         (["--name", "x" * 65, "app"], "1 to 64"),
@@ -118,6 +120,10 @@ def test_a_run_directory_need_not_be_listable(tmp_path: Path, monkeypatch: pytes
     """Its mode is 0711 when `uidgid` rules let other users in."""
     monkeypatch.setattr("os.access", lambda path, mode, **_: mode != os.R_OK)
     assert parse("--run-dir", str(tmp_path), "app").run_dir == tmp_path
+
+
+def test_the_version_is_told() -> None:
+    assert CliRunner().invoke(command, ["--version"]).output == f"sam-run {VERSION}\n"
 
 
 def test_help_names_the_exit_codes() -> None:
