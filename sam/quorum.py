@@ -10,7 +10,7 @@ import asyncio
 from pathlib import Path
 from typing import Protocol
 
-from ..ipc.errors import ConnectionLost, NotFound, TotemdError
+from ..ipc.errors import ConnectionLost, NotFound, TotemdError, TryAgain
 from .events import QuorumChanged
 
 LOOK_SECONDS = 0.5
@@ -82,10 +82,12 @@ class QuorumWatch:
                 missed_since = loop.time() if missed_since is None else missed_since
                 gone = loop.time() - missed_since >= PATIENCE_SECONDS
                 self._learn(QuorumChanged(quorate=False, problem=str(error) if gone else ""))
+            except (ConnectionLost, TryAgain):
+                missed_since = None
+                self._learn(QuorumChanged(quorate=False))
             except (TotemdError, OSError) as error:
                 missed_since = None
-                problem = "" if isinstance(error, ConnectionLost) else str(error)
-                self._learn(QuorumChanged(quorate=False, problem=problem))
+                self._learn(QuorumChanged(quorate=False, problem=str(error)))
             await asyncio.sleep(LOOK_SECONDS)
 
     def _learn(self, change: QuorumChanged) -> None:

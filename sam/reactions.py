@@ -31,6 +31,7 @@ from .events import (
     TreeGone,
     Why,
 )
+from .launch import EXIT_FAILED
 from .life import EXIT_FATAL, UNKILLABLE_SECONDS, Life, Stage
 from .policy import Recovery
 
@@ -69,7 +70,11 @@ def quorum_before_start(life: Life, event: QuorumChanged, now: float) -> None:
     note_quorum(life, event, now)
     if event.quorate:
         life.start_next(Why.ASKED if life.instance == 0 else Why.RESTART)
-    elif event.problem:
+    elif event.problem and life.instance == 0:
+        life.report(Why.CANNOT_START, text=event.problem)
+        life.failed = True
+        life.finish(EXIT_FAILED)
+    elif event.problem:  # votes have been counted here before, and may be again once the node's configuration is mended
         life.report(Why.NOT_QUORATE, text=event.problem)
 
 

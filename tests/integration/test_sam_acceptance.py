@@ -148,6 +148,12 @@ except ValueError as error: note(error)
     assert "quorum.provider" in line(process)
 
 
+def test_s15_without_a_quorum_provider_no_program_waits_for_quorum(node: Node) -> None:
+    words = [*SAM_RUN, "--run-dir", str(node.run_dir), "--name", "guarded", "--policy", "quit+quorum", "--", "true"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, env=environment(), check=False)
+    assert done.returncode == 125 and "names no quorum.provider" in done.stderr
+
+
 # -- cmap
 
 

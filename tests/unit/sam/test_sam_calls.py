@@ -36,6 +36,7 @@ from totemd.sam.events import (
     Effect,
     Ending,
     Exited,
+    Finish,
     Froze,
     QuorumChanged,
     Signal,
@@ -43,7 +44,9 @@ from totemd.sam.events import (
     Start,
     SuspendAsked,
     Thawed,
+    Why,
 )
+from totemd.sam.launch import EXIT_FAILED
 from totemd.sam.life import Stage
 from totemd.sam.policy import BackOff, Intensity, Quorum, Recovery, Words
 from totemd.sam.reactions import OVERSLEPT_SECONDS
@@ -60,6 +63,24 @@ def test_quorum_for_any_program_decides_over_the_start_of_instances() -> None:
     assert story.tell(QuorumChanged(quorate=False)) == WARNED
     assert story.tell(Exited(Ending(signal=15), left_behind=False)) == []
     assert story.state() is AppState.WAITING
+    assert story.tell(QuorumChanged(quorate=True)) == [Start(2)]
+
+
+def test_where_nobody_counts_votes_no_first_instance_is_waited_for() -> None:
+    story = Spoken(quorum=Quorum.TO_RUN, cmap=True)
+    story.tell(Begin())
+    assert story.tell(QuorumChanged(quorate=False, problem="no provider")) == [Finish(EXIT_FAILED)]
+    assert (story.state(), story.resource) == (AppState.STOPPED, ResourceState.FAILED)
+    assert [each.text for each in story.reports if each.why is Why.CANNOT_START] == ["no provider"]
+
+
+def test_an_instance_that_is_not_the_first_waits_until_votes_are_counted_again() -> None:
+    story = Spoken(quorum=Quorum.TO_RUN)
+    story.tell(QuorumChanged(quorate=True))
+    story.run()
+    story.tell(QuorumChanged(quorate=False, problem="no provider"))
+    assert story.tell(Exited(Ending(signal=15), left_behind=False)) == []
+    assert story.tell(QuorumChanged(quorate=False, problem="no provider")) == []
     assert story.tell(QuorumChanged(quorate=True)) == [Start(2)]
 
 
