@@ -135,14 +135,7 @@ def run_options(values: dict[str, Any]) -> RunOptions:
         run_dir=run_dir(values["run_dir"]),
         require_sam=values["require_sam"],
         quiet=values["quiet"],
-        launch=Launch(
-            command,
-            directory=values["directory"],
-            umask=values["umask"],
-            identity=identity(values["uid"], values["gid"]),
-            limits=dict(values["rlimit"]),
-            niceness=values["nice"],
-        ),
+        launch=_launch(values),
         variables=Variables(values["clear_env"], values["env_file"], values["env"]),
         health=health,
         ready=_readiness(values, health),
@@ -154,6 +147,17 @@ def run_options(values: dict[str, Any]) -> RunOptions:
         detach=values["detach"],
         singleton=values["singleton"] is not None,
         yield_timeout=values["yield_timeout"] / 1000,
+    )
+
+
+def _launch(values: dict[str, Any]) -> Launch:
+    return Launch(
+        values["command"],
+        directory=values["directory"],
+        umask=values["umask"],
+        identity=identity(values["uid"], values["gid"]),
+        limits=dict(values["rlimit"]),
+        niceness=values["nice"],
     )
 
 

@@ -51,7 +51,7 @@ from .probe import PsutilProbe
 from .quorum import QuorumWatch
 from .reception import Reception, abstract_address
 from .signals import JOB_CONTROL, MEANINGFUL, meaning
-from .supervision import Supervised
+from .supervision import Shared, Supervised
 from .terminal import Terminal
 
 if TYPE_CHECKING:
@@ -66,6 +66,23 @@ def say(text: str) -> None:
             os.write(2, f"sam-run: {text}\n".encode(errors="replace"))
     except (OSError, ValueError):
         pass
+
+
+def registration(options: RunOptions, progress: Progress, *, adopts: bool) -> Register:
+    """What the sam process is told of an application when it is put on the list."""
+    return Register(
+        0,
+        options.name,
+        options.name_is_explicit,
+        str(options.policy.words),
+        options.interval_ms,
+        progress,
+        adopts=adopts,
+        limits=options.limits,
+        when_orphaned=WhenOrphaned.END if options.singleton else options.orphan,
+        stop_signal=options.policy.stop_signal,
+        stop_timeout_ms=round(options.policy.stop_timeout * 1000),
+    )
 
 
 class SamRun:
@@ -91,46 +108,29 @@ class SamRun:
         probe = PsutilProbe()
         self._children = Children(probe)
         self._reception = Reception(abstract_address() if orphan is None else orphan.reception, probe)
-        self._app = Supervised(
-            options.spec(os.environ, reader.mask_before),
-            run_dir=options.run_dir,
-            children=self._children,
-            probe=probe,
-            reception=self._reception,
-            quorum=QuorumWatch(options.run_dir),
-            host=self,
-            jitter=random.random,
-            orphan=orphan,
-        )
+        quorum = QuorumWatch(options.run_dir)
+        shared = Shared(options.run_dir, self._children, probe, self._reception, quorum, random.random)
+        self._app = Supervised(options.spec(os.environ, reader.mask_before), shared, self, orphan=orphan)
         self._leaving = False
         self._exit_code: int | None = None
         """Instead of the application's."""
-        self._singleton: Singleton | None = None
-        if leash is not None:
-            from .singleton import Singleton  # few need it; the others shall not carry its modules  # noqa: PLC0415
-
-            self._singleton = Singleton(options.run_dir / SAM_SOCKET, options.name, options.yield_timeout, leash, self)
-            self._app.may_start = self._singleton.may_start
+        self._singleton = None if leash is None else self._stand_in_line(leash)
         self._link = Link(
             options.run_dir / SAM_SOCKET,
-            Register(
-                0,
-                options.name,
-                options.name_is_explicit,
-                str(options.policy.words),
-                options.interval_ms,
-                self._progress(),
-                adopts=orphan is not None,
-                limits=options.limits,
-                when_orphaned=WhenOrphaned.END if options.singleton else options.orphan,
-                stop_signal=options.policy.stop_signal,
-                stop_timeout_ms=round(options.policy.stop_timeout * 1000),
-            ),
+            registration(options, self._progress(), adopts=orphan is not None),
             self._progress,
             lambda order: self._app.failed(order.instance, order.why),
             self.say,
         )
         self._loop.set_exception_handler(self._mishap)
+
+    def _stand_in_line(self, leash: Leash) -> Singleton:
+        from .singleton import Singleton  # few need it; the others shall not carry its modules  # noqa: PLC0415
+
+        options = self._options
+        made = Singleton(options.run_dir / SAM_SOCKET, options.name, options.yield_timeout, leash, self)
+        self._app.may_start = made.may_start
+        return made
 
     async def live(self) -> int:
         """Run the application until it is over; return the exit code."""

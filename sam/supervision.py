@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -54,7 +55,7 @@ from .log import Output
 from .machine import Machine
 from .notify import without_notify
 from .orphans import Orphan
-from .policy import Quorum
+from .policy import Policy, Quorum
 from .probe import Probe
 from .procstat import TICKS_PER_SECOND
 from .quorum import QuorumWatch
@@ -89,57 +90,58 @@ class Host(Protocol):
         """It is over, for good; sam-run's exit code would be *code*."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all applications have in common that one process keeps."""
+
+    run_dir: Path
+    children: Children
+    probe: Probe
+    reception: Reception
+    quorum: QuorumWatch
+    jitter: Callable[[], float]
+    """Random in [0, 1)."""
+
+
 class Supervised:
     """Carries out what the machine decides about one application, and tells it what has happened."""
 
     def __init__(
         self,
         spec: Spec,
-        *,
-        run_dir: Path,
-        children: Children,
-        probe: Probe,
-        reception: Reception,
-        quorum: QuorumWatch,
+        shared: Shared,
         host: Host,
-        jitter: Callable[[], float],
+        *,
         instances: int = 0,
         orphan: Orphan | None = None,
     ) -> None:
-        """*jitter* is random in [0, 1); *instances* is how many there were already; *orphan* is the first one.
+        """*instances* is how many there were already; *orphan* is the first one.
 
         Raises:
             InvalidArgument: a log file cannot be opened.
             OSError: a descriptor is not to be had.
         """
-        self._policy = policy = spec.policy
+        self._policy = spec.policy
         self._host = host
-        self._reception = reception
-        self._quorum = quorum
+        self._reception = shared.reception
+        self._quorum = shared.quorum
         self._loop = asyncio.get_running_loop()
-        self._machine = Machine(policy, jitter)
-        self._machine.life.instance = instances
-        self._family = Family(spec.name, spec.launch, children, probe, self.happen)
-        helper = Helper(spec.launch, children, probe)
+        self._machine = Machine(spec.policy, shared.jitter)
+        self._machine.life.instance = instances if orphan is None else orphan.instance - 1
+        self._family = Family(spec.name, spec.launch, shared.children, shared.probe, self.happen)
+        self._output = Output(spec.logs, host.say, 0 if orphan is None else orphan.pid)
+        helper = Helper(spec.launch, shared.children, shared.probe)
         self._vitals = Vitals(spec, helper, Outlet(self._is_ours, self._ready, self.failed, self._said), orphan)
         self._hooks = HookRunner(spec.hooks, helper, host.say)
-        self._output = Output(spec.logs, host.say, 0 if orphan is None else orphan.pid)
-        self._environment = environment.of_every_instance(
-            {**without_notify(spec.variables), **self._vitals.variables()},
-            policy=str(policy.words),
-            interval_ms=round(policy.interval * 1000),
-            run_dir=run_dir,
-            socket=reception.address,
-        )
+        variables = {**without_notify(spec.variables), **self._vitals.variables()}
+        self._environment = _environment(variables, spec.policy, shared)
         self.may_start: Callable[[], bool] = lambda: True
         """Asked before each instance; one that may not be started counts as one that could not be."""
         self.fence = 0
         """What the instances from the next one on find as their fencing token; 0: nothing."""
         self._orphan = orphan
-        self._run_dir = run_dir
-        self._adopted = Adopted(children)
-        if orphan is not None:
-            self._machine.life.instance = orphan.instance - 1
+        self._run_dir = shared.run_dir
+        self._adopted = Adopted(shared.children)
         self._detail = ""
         self._shown: AppState | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -354,3 +356,14 @@ class Supervised:
     def _said(self, status: str) -> None:
         self._detail = status
         self._host.turned()
+
+
+def _environment(variables: Mapping[str, str], policy: Policy, shared: Shared) -> dict[bytes, bytes]:
+    """What all instances have in their environment."""
+    return environment.of_every_instance(
+        variables,
+        policy=str(policy.words),
+        interval_ms=round(policy.interval * 1000),
+        run_dir=shared.run_dir,
+        socket=shared.reception.address,
+    )

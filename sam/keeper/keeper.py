@@ -280,13 +280,13 @@ class Keeper:
 
     def _take_over(self, app: App, seen: LastSeen) -> None:
         """Go on with the process of the instance that was last seen; what one that has ended left behind is ended."""
-        traces = Traces(app.entry.name, seen.instance, self._maker.run_dir)
+        traces = Traces(app.entry.name, seen.instance, self._maker.shared.run_dir)
         pid = seen.pid if is_still(seen.pid, seen.earliest, seen.latest) else 0
         if seen.mark is Mark.STARTING:
             pid = traces.main()
         orphan = self._maker.found(app.entry.name, seen.instance, pid) if pid else None
         if orphan is None:
-            kill_all(lambda: self._maker.probe.trees(traces.left_behind(seen.pid)))
+            kill_all(lambda: self._maker.shared.probe.trees(traces.left_behind(seen.pid)))
             return
         app.supervised = self._make(app, orphan)
         if app.supervised is None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import click
@@ -16,17 +14,13 @@ import click
 from ...executive.config.model import AppEntry
 from ...ipc.errors import InvalidArgument
 from ...ipc.messages.sam import Limits
-from ..children import Children
 from ..environment import INSTANCE
 from ..launch import EXIT_FAILED, Launch, NotStarted
 from ..options import RunOptions
 from ..orphans import Orphan
-from ..probe import Probe
 from ..procstat import TICKS_PER_SECOND
-from ..quorum import QuorumWatch
-from ..reception import Reception
 from ..section import declared_options
-from ..supervision import Supervised
+from ..supervision import Shared, Supervised
 from .adopt import created_at, now
 from .app import App
 from .logs import Logs
@@ -119,11 +113,7 @@ class RecordedLaunch(Launch):
 class Maker:
     """Makes what supervises an application."""
 
-    run_dir: Path
-    children: Children
-    probe: Probe
-    reception: Reception
-    quorum: QuorumWatch
+    shared: Shared
     record: Record
     logs: Logs
     variables: Mapping[str, str]
@@ -147,16 +137,7 @@ class Maker:
             output=partial(self.logs.open, str(self.logs.path(name))),
         )
         return Supervised(
-            replace(spec, launch=launch),
-            run_dir=self.run_dir,
-            children=self.children,
-            probe=self.probe,
-            reception=self.reception,
-            quorum=self.quorum,
-            host=Host(app, hears),
-            jitter=random.random,
-            instances=app.instances,
-            orphan=found,
+            replace(spec, launch=launch), self.shared, Host(app, hears), instances=app.instances, orphan=found
         )
 
     def found(self, name: str, instance: int, pid: int) -> Orphan | None:
@@ -165,7 +146,7 @@ class Maker:
         if created is None:
             return None
         self.record.write(name, Mark.RUNNING, instance, pid, (created, created))
-        return Orphan(name, pid, round(created * TICKS_PER_SECOND), instance, (), self.probe.variables(pid))
+        return Orphan(name, pid, round(created * TICKS_PER_SECOND), instance, (), self.shared.probe.variables(pid))
 
     def told(self, entry: AppEntry) -> tuple[str, int, str, Limits]:
         """Policy, interval and log file, for people; limits, for the sam process."""

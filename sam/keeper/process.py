@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import faulthandler
 import os
+import random
 import signal
 import sys
 import time
@@ -25,6 +26,7 @@ from ..linux import SignalReader, become_subreaper
 from ..probe import PsutilProbe
 from ..quorum import QuorumWatch
 from ..reception import Reception
+from ..supervision import Shared
 from .keeper import Keeper
 from .logs import ROTATE_SECONDS, Logs
 from .making import Maker, environment_for_apps
@@ -61,11 +63,7 @@ class Process:
         self._quorum = QuorumWatch(run_dir)
         self._service = Service(run_dir, lambda uid: uid in (0, os.geteuid()), self.leave)
         maker = Maker(
-            run_dir=run_dir,
-            children=self._children,
-            probe=probe,
-            reception=self._reception,
-            quorum=self._quorum,
+            shared=Shared(run_dir, self._children, probe, self._reception, self._quorum, random.random),
             record=record,
             logs=self._logs,
             variables=environment_for_apps(os.environ),
