@@ -71,7 +71,8 @@ EPILOG = "Exit codes: " + " · ".join(f"{code.value} {code.meaning}" for code in
     "named_run_dir",
     type=click.Path(path_type=Path, readable=False),
     metavar="DIR",
-    help="Directory for sockets, pid file and state; else COROSYNC_RUN_DIR, else /run/totemd for root.",
+    help="Directory for sockets, pid file and state; else COROSYNC_RUN_DIR, else /run/totemd for root, and for others "
+    "$XDG_RUNTIME_DIR/totemd, or where that is not set totemd-UID in the directory for temporary files ($TMPDIR).",
 )
 @click.option("-v", "--version", "version", is_flag=True, help="Print the version and exit.")
 def totemd(  # noqa: PLR0917 (click passes them by name)

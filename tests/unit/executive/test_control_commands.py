@@ -185,6 +185,19 @@ def test_help(totemctl: Totemctl, arguments: list[str]) -> None:
     assert done.out
 
 
+def test_the_tab_key_works_as_the_page_says(
+    totemctl: Totemctl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "operations.md").read_text()
+    assert "_TOTEMCTL_COMPLETE=bash_source totemctl" in page
+    monkeypatch.setenv("_TOTEMCTL_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "totemctl memb")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    with pytest.raises(SystemExit):
+        totemctl()
+    assert capsys.readouterr().out == "plain,members\n"
+
+
 def _groups(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
     if isinstance(command, click.Group):
         yield words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from totemd.executive import __main__ as command
 from totemd.executive.runtime.version import VERSION
 from totemd.executive.supervisor.detach import Announcement
 from totemd.executive.supervisor.exits import ExitCode
+from totemd.ipc.paths import RUN_DIR_VARIABLE
 
 Words = pytest.CaptureFixture[str]
+
+OPERATIONS = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
 
 
 def test_version(capsys: Words) -> None:
@@ -25,6 +29,19 @@ def test_help_lists_the_exit_codes(capsys: Words) -> None:
     text = " ".join(capsys.readouterr().out.split())
     for code in ExitCode:
         assert f"{code.value} {code.meaning}" in text
+
+
+def test_the_page_lists_the_exit_codes() -> None:
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", OPERATIONS.read_text(), re.MULTILINE)
+    assert [int(code) for code, _ in rows] == [code.value for code in ExitCode]
+
+
+def test_help_and_page_name_every_run_directory(capsys: Words) -> None:
+    """In the order in which they are looked for: `ipc.paths.run_dir`."""
+    assert command.main(["--help"]) == 0
+    (row,) = (line for line in OPERATIONS.read_text().splitlines() if line.startswith("| `/run/totemd/`"))
+    for text in (capsys.readouterr().out, row):
+        assert all(name in text for name in (RUN_DIR_VARIABLE, "/run/totemd", "XDG_RUNTIME_DIR", "totemd-UID"))
 
 
 @pytest.mark.parametrize("arguments", [["--frobnicate"], ["-f", "-d"], ["surplus"]])
