@@ -58,13 +58,12 @@ def watching(run_dir: Path, command: str, output: tuple[int, int]) -> Iterator[W
     options = [sys.executable, "-m", "totemd.executive.control", "--run-dir", str(run_dir), *command.split()]
     process = subprocess.Popen(options, stdout=write_end, stderr=subprocess.PIPE, env={**os.environ, "TERM": "xterm"})
     os.close(write_end)
-    try:
-        with process:
+    with process:
+        try:
             yield Watch(process, read_end)
-            process.kill()
-    finally:
-        process.kill()
-        os.close(read_end)
+        finally:
+            process.kill()  # before it is waited for: a test that fails is not to hang
+            os.close(read_end)
 
 
 @pytest.mark.parametrize(("command", "words"), [("top", b"PROCESS"), ("apps --watch", b"1 applications")])
