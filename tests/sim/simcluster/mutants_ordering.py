@@ -54,6 +54,7 @@ ORDERING = (
         40,
         "E14 E15 L3",
         (Edit(origination.received_by_all, "mine < token.received_by_all or ", ""),),
+        "mark_not_lowered.txt",
     ),
     Mutant(
         "mark_not_raised",
@@ -93,6 +94,7 @@ ORDERING = (
         60,
         "E8 E12 E13 E14 bug",
         (Edit(ordering._free, "up_to = ring.rotation.safe", "up_to = ring.rotation.forwarded"),),
+        "freed_after_one_visit.txt",
     ),
     Mutant(
         "freed_when_delivered",
@@ -100,6 +102,7 @@ ORDERING = (
         40,
         "E8 E12 E13 E14 bug",
         (Edit(ordering._free, "up_to = ring.rotation.safe", "up_to = ring.store.received"),),
+        "freed_when_delivered.txt",
     ),
     Mutant(
         "requests_ignored",
@@ -171,6 +174,7 @@ ORDERING = (
                 "rotation.safe = rotation.forwarded = received",
             ),
         ),
+        "held_token_proves.txt",
     ),
     Mutant(
         "kept_token_starts_anew",

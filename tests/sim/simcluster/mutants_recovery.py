@@ -133,6 +133,7 @@ RECOVERY = (
         60,
         "E8 E12 E13 E14 bug",
         (Edit(recovery.recovery_step, "if flag:\n", "if False:\n"),),
+        "recovery_not_awaited.txt",
     ),
     Mutant(
         "flag_cleared_by_anybody",
@@ -140,6 +141,7 @@ RECOVERY = (
         60,
         "E8 E12 E13 E14 bug",
         (Edit(recovery.recovery_step, "elif flag and recovery.flag_is_mine:", "elif flag:"),),
+        "flag_cleared_by_anybody.txt",
     ),
     Mutant(
         "one_quiet_visit", "installed after one quiet visit instead of two", 200, "E14 E15 bug", (_one_quiet_visit,)
