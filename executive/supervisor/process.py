@@ -253,7 +253,8 @@ class Executive:
                 return Done(request)
             case ReloadRequest(request):
                 done = self._reload()
-                return ReloadReply(request, tuple(map(str, done.applied)), tuple(map(str, done.refused)))
+                applied, refused = tuple(map(str, done.applied)), tuple(map(str, done.refused))
+                return ReloadReply(request, applied, refused, done.configuration.notices)
             case ShutdownRequest(request):
                 self._stop("Node was shut down by sysadmin")
                 return Done(request)

@@ -450,6 +450,8 @@ class ReloadReply(Wire, frozen=True, tag="ctl.reload.reply"):
     """Options that have a new value: `KEY: OLD -> NEW`."""
     refused: tuple[str, ...]
     """The same for options that differ in the file but cannot change while the node runs."""
+    notices: tuple[str, ...] = ()
+    """What an operator should know about the new configuration: misspelt names, options without effect."""
 
 
 FROM_TOTEMCTL = (

@@ -245,10 +245,18 @@ def test_what_changes_a_node(node: FakeNode, capsys: pytest.CaptureFixture[str])
         "totemctl: totem.transport cannot be changed while the node runs; change the file and restart\n"
     )
 
-    assert totemctl("reload", "--json").json == {"changed": ["totem.token: 1500 -> 1000"], "refused": []}
+    assert totemctl("reload", "--json").json == {
+        "changed": ["totem.token: 1500 -> 1000"],
+        "refused": [],
+        "warnings": [],
+    }
     assert totemctl("reload").out == "nothing has changed\n"
     node.configuration.write_text(node.configuration.read_text().replace("cluster_name: fake", "cluster_name: other"))
     assert totemctl("reload").out == "totem.cluster_name: fake -> other (not while the node runs; restart it)\n"
+    node.configuration.write_text(node.configuration.read_text().replace("totem {", "totem {\n  tokn: 5\n", 1))
+    mistyped = totemctl("reload")
+    assert mistyped.code == 0 and "tokn" not in mistyped.out
+    assert mistyped.err.startswith(f"warning: {node.configuration}:") and "'token'" in mistyped.err
     node.configure(extra="}\n{\n")
     broken = totemctl("reload")
     assert broken.code == 1
