@@ -108,8 +108,9 @@ class TotemProcess:
         """Open the link and join the ring."""
         explicit = "system.sched_rr" in self._configuration.cmap
         realtime.request(self._configuration.system, self._log, explicit=explicit)
-        self._link, _ = create_link(self._configuration, self._arrived, self._log, self._port_closed)
-        self._link.open()
+        link, _ = create_link(self._configuration, self._arrived, self._log, self._port_closed)
+        link.open()
+        self._link = link  # from here on there is a ring to leave
         self._set_parameters()
         now = clock()
         self._obituary = self._frames.obituary(now)
