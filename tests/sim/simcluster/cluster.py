@@ -107,13 +107,11 @@ class Cluster:
         self._components = [self.nodes]
         """Parts of the network that are connected once the faults have stopped."""
         faults = plan(options) if script is None else script.faults
-        for planned in faults:
-            if planned.index not in without:
-                self.scheduler.at(planned.time, self._strike, planned)
+        for planned in (each for each in faults if each.index not in without):
+            self.scheduler.at(planned.time, self._strike, planned)
         self._load = self._start_load(faults, script)
-        self._endurance = (
-            Endurance(options, self.nodes, self.scheduler, self._violate) if options.profile == ONE_WAY else None
-        )
+        one_way = options.profile == ONE_WAY
+        self._endurance = Endurance(options, self.nodes, self.scheduler, self._violate) if one_way else None
 
     def _start_load(self, faults: Sequence[PlannedFault], script: Script | None) -> Workload | ScriptedLoad:
         if script is not None:
