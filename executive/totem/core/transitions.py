@@ -29,7 +29,7 @@ LEADS_TO: Final[dict[Cell, tuple[RingState, ...]]] = {
     (OPERATIONAL, MergeDetect): (GATHER,),
     (OPERATIONAL, Join): (GATHER, COMMIT),
     (OPERATIONAL, Timer.LOSS): (GATHER,),
-    (OPERATIONAL, Timer.HEARTBEAT): (GATHER,),
+    (OPERATIONAL, Timer.HEARTBEAT): (GATHER, COMMIT),
     (OPERATIONAL, Timer.PROBE): (GATHER, COMMIT),
     (GATHER, Join): (COMMIT,),
     (GATHER, CommitToken): (COMMIT,),
